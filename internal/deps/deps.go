@@ -1,0 +1,25 @@
+package deps
+
+import (
+	_ "github.com/cenkalti/backoff/v4"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/hashicorp/hc-install/fs"
+	_ "github.com/hashicorp/hc-install/product"
+	_ "github.com/hashicorp/terraform-exec/tfexec"
+	_ "github.com/hashicorp/terraform-json"
+	_ "github.com/prometheus/client_golang/prometheus"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/robfig/cron/v3"
+	_ "k8s.io/api/core/v1"
+	_ "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	_ "k8s.io/client-go/kubernetes"
+	_ "k8s.io/client-go/tools/clientcmd"
+	_ "k8s.io/client-go/tools/events"
+	_ "k8s.io/utils/clock/testing"
+	_ "sigs.k8s.io/controller-runtime"
+	_ "sigs.k8s.io/controller-runtime/pkg/client/fake"
+	_ "sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	_ "sigs.k8s.io/controller-runtime/pkg/envtest"
+	_ "sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	_ "sigs.k8s.io/yaml"
+)
