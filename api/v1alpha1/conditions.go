@@ -1,0 +1,45 @@
+package v1alpha1
+
+// Condition types. A Workspace's follow kstatus: exactly the ones that hold are True, and Ready always speaks.
+const (
+	// ConditionReady is True when the last wanted Run ended well, and says otherwise what stands in the way.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while a Run goes on, is waited for or will be retried by itself.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when nothing will happen until a person changes something or asks for a rerun.
+	ConditionStalled = "Stalled"
+	// ConditionDrifted is True while a difference was found and not corrected.
+	ConditionDrifted = "Drifted"
+	// ConditionSucceeded is a Run's one condition.
+	ConditionSucceeded = "Succeeded"
+)
+
+// Reasons beside the classes of driver/job, which are reasons too.
+const (
+	// ReasonPending: the Run waits for another Run of its Workspace, or for something its inputs name.
+	ReasonPending = "Pending"
+	// ReasonLaunching: the intent to create the Pod is written; the Pod may or may not exist yet.
+	ReasonLaunching = "Launching"
+	// ReasonRunning: the Pod has been running for a while.
+	ReasonRunning = "Running"
+	// ReasonCanceling: the Pod was asked to end.
+	ReasonCanceling = "Canceling"
+	// ReasonProgressing: the Workspace has a Run that goes on or is about to be made.
+	ReasonProgressing = "Progressing"
+	// ReasonRetrying: the last Run failed and another follows by itself.
+	ReasonRetrying = "Retrying"
+	// ReasonInputsMissing: something that the Workspace names does not exist yet.
+	ReasonInputsMissing = "InputsMissing"
+	// ReasonRunnerClassMissing: no RunnerClass of that name, or no default one.
+	ReasonRunnerClassMissing = "RunnerClassMissing"
+	// ReasonSuspended: spec.suspend is set.
+	ReasonSuspended = "Suspended"
+	// ReasonDestroying: the Workspace is being deleted and its infrastructure destroyed.
+	ReasonDestroying = "Destroying"
+	// ReasonInSync: the last comparison found no difference that was not corrected.
+	ReasonInSync = "InSync"
+	// ReasonDriftDetected: the last comparison found differences and was to report them only.
+	ReasonDriftDetected = "DriftDetected"
+	// ReasonNameConflict: an object of the wanted name exists and is not Plumbline's.
+	ReasonNameConflict = "NameConflict"
+)

@@ -1,0 +1,39 @@
+// Package v1alpha1 is what users ask of Plumbline and what they see of it: Workspace (one Terraform state and the
+// configuration that belongs to it), Run (one execution of Terraform, immutable) and RunnerClass (what the platform
+// team decides about the Pods that runs happen in).
+//
+// Whatever can be known to be wrong when an object is applied is refused by the CEL rules in these types; what only
+// Terraform can know becomes a condition. Conditions follow kstatus: Ready, Reconciling, Stalled.
+//
+// +kubebuilder:object:generate=true
+// +groupName=plumbline.dev
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/scheme"
+)
+
+var (
+	// GroupVersion is the group and version of every type in this package.
+	GroupVersion = schema.GroupVersion{Group: "plumbline.dev", Version: "v1alpha1"}
+
+	schemeBuilder = &scheme.Builder{GroupVersion: GroupVersion}
+
+	// AddToScheme registers the types with a runtime.Scheme.
+	AddToScheme = schemeBuilder.AddToScheme
+)
+
+// Labels, annotations and finalizers that Plumbline reads or writes.
+const (
+	// LabelWorkspace is on Runs, Pods and Secrets and names the Workspace (cut and hashed when over 63 characters).
+	LabelWorkspace = "plumbline.dev/workspace"
+	// LabelRun is on runner Pods and names the Run.
+	LabelRun = "plumbline.dev/run"
+	// AnnotationRerun on a Workspace asks for a Run now whenever its value changes.
+	AnnotationRerun = "plumbline.dev/rerun"
+	// AnnotationDefaultClass set to "true" marks the RunnerClass of Workspaces that name none.
+	AnnotationDefaultClass = "plumbline.dev/default-class"
+	// Finalizer keeps a deleted Workspace until its infrastructure is destroyed (or deliberately left).
+	Finalizer = "plumbline.dev/workspace"
+)

@@ -1,0 +1,187 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+func init() { schemeBuilder.Register(&Run{}, &RunList{}) }
+
+// Run is one execution of Terraform for one Workspace. Its spec never changes, but for cancel.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:categories=plumbline
+// +kubebuilder:printcolumn:name="Workspace",type=string,JSONPath=`.spec.workspaceName`
+// +kubebuilder:printcolumn:name="Operation",type=string,JSONPath=`.spec.operation`
+// +kubebuilder:printcolumn:name="Trigger",type=string,JSONPath=`.spec.trigger.kind`
+// +kubebuilder:printcolumn:name="Result",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
+// +kubebuilder:printcolumn:name="Changes",type=string,JSONPath=`.status.changes.summary`
+// +kubebuilder:printcolumn:name="Duration",type=string,JSONPath=`.status.duration`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.message`
+type Run struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec RunSpec `json:"spec"`
+	// +optional
+	Status RunStatus `json:"status,omitempty"`
+}
+
+// RunList is a list of Runs.
+//
+// +kubebuilder:object:root=true
+type RunList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Run `json:"items"`
+}
+
+// Operation is what Terraform is asked to do.
+//
+// +kubebuilder:validation:Enum=Plan;Apply;Destroy;Refresh
+type Operation string
+
+// The operations.
+const (
+	// OperationPlan compares and changes nothing.
+	OperationPlan Operation = "Plan"
+	// OperationApply plans, and applies the plan when it changes anything.
+	OperationApply Operation = "Apply"
+	// OperationDestroy removes everything in the state.
+	OperationDestroy Operation = "Destroy"
+	// OperationRefresh brings the state, and nothing else, up to date with reality.
+	OperationRefresh Operation = "Refresh"
+)
+
+// TriggerKind is what a Run was made for.
+//
+// +kubebuilder:validation:Enum=Change;Schedule;Rerun;Retry;Dependency;Deletion;Manual
+type TriggerKind string
+
+// The kinds of trigger.
+const (
+	TriggerChange     TriggerKind = "Change"
+	TriggerSchedule   TriggerKind = "Schedule"
+	TriggerRerun      TriggerKind = "Rerun"
+	TriggerRetry      TriggerKind = "Retry"
+	TriggerDependency TriggerKind = "Dependency"
+	TriggerDeletion   TriggerKind = "Deletion"
+	TriggerManual     TriggerKind = "Manual"
+)
+
+// Trigger is what a Run was made for.
+type Trigger struct {
+	// +kubebuilder:default=Manual
+	Kind TriggerKind `json:"kind"`
+	// key tells two triggers of one kind apart: the inputs' digest, the tick, the annotation's value.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Key string `json:"key,omitempty"`
+}
+
+// RunSpec is what is to be done.
+//
+// +kubebuilder:validation:XValidation:rule="self.workspaceName == oldSelf.workspaceName && self.operation == oldSelf.operation && self.trigger == oldSelf.trigger && has(self.targets) == has(oldSelf.targets) && (!has(self.targets) || self.targets == oldSelf.targets) && has(self.replace) == has(oldSelf.replace) && (!has(self.replace) || self.replace == oldSelf.replace) && has(self.inputsDigest) == has(oldSelf.inputsDigest) && (!has(self.inputsDigest) || self.inputsDigest == oldSelf.inputsDigest) && self.attempt == oldSelf.attempt",message="spec is immutable except for cancel: create another Run"
+// +kubebuilder:validation:XValidation:rule="!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",message="cancel can't be taken back: create another Run"
+type RunSpec struct {
+	// workspaceName is the Workspace in the same namespace.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	WorkspaceName string `json:"workspaceName"`
+	// +kubebuilder:default=Apply
+	// +optional
+	Operation Operation `json:"operation,omitempty"`
+	// +kubebuilder:default={kind: Manual}
+	// +optional
+	Trigger Trigger `json:"trigger,omitempty"`
+	// targets restricts the Run to these resource addresses and what they depend on.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=512
+	Targets []string `json:"targets,omitempty"`
+	// replace forces these resource instances to be made anew.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=512
+	Replace []string `json:"replace,omitempty"`
+	// inputsDigest is the digest of the inputs that asked for this Run; status.inputsDigest that of those it was given.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	InputsDigest string `json:"inputsDigest,omitempty"`
+	// attempt counts the Runs for one cause from 1.
+	// +kubebuilder:default=1
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Attempt int32 `json:"attempt,omitempty"`
+	// cancel asks the Run to end gracefully. It is the one field that may change, and only to true.
+	// +optional
+	Cancel bool `json:"cancel,omitempty"`
+}
+
+// RunStatus is what became of it.
+type RunStatus struct {
+	// conditions: Succeeded, Unknown while the Run goes on; its reason tells the phase, at the end the class.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// +optional
+	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+	// duration from startedAt to finishedAt, for people.
+	// +optional
+	Duration string `json:"duration,omitempty"`
+	// +optional
+	PodName string `json:"podName,omitempty"`
+	// inputsDigest of the files the Run was given.
+	// +optional
+	InputsDigest string `json:"inputsDigest,omitempty"`
+	// +optional
+	Changes *Changes `json:"changes,omitempty"`
+	// class is the one word for how the Run ended.
+	// +optional
+	Class string `json:"class,omitempty"`
+	// +optional
+	Message string `json:"message,omitempty"`
+	// steps of the driver in their order.
+	// +optional
+	// +listType=atomic
+	Steps []RunStep `json:"steps,omitempty"`
+	// drift that the plan found: differences nobody asked for.
+	// +optional
+	Drift *DriftStatus `json:"drift,omitempty"`
+	// reported is the driver's job.Result, written by the state service alone.
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=object
+	Reported *runtime.RawExtension `json:"reported,omitempty"`
+	// +optional
+	StateSerial int64 `json:"stateSerial,omitempty"`
+}
+
+// Changes is what a plan changes, or an apply changed.
+type Changes struct {
+	Add     int32 `json:"add"`
+	Change  int32 `json:"change"`
+	Destroy int32 `json:"destroy"`
+	// +optional
+	Import int32 `json:"import,omitempty"`
+	// summary is the same for people: +2 ~1 -0.
+	// +optional
+	Summary string `json:"summary,omitempty"`
+}
+
+// RunStep is one step of the driver.
+type RunStep struct {
+	Name     string          `json:"name"`
+	Attempts int32           `json:"attempts"`
+	Duration metav1.Duration `json:"duration"`
+	// +optional
+	Class string `json:"class,omitempty"`
+}

@@ -1,0 +1,105 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func init() { schemeBuilder.Register(&RunnerClass{}, &RunnerClassList{}) }
+
+// RunnerClass is what the platform team decides about runs: the image and the defaults that a Workspace may narrow.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,categories=plumbline
+// +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.spec.image`
+// +kubebuilder:printcolumn:name="Default",type=string,JSONPath=`.metadata.annotations.plumbline\.dev/default-class`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type RunnerClass struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec RunnerClassSpec `json:"spec"`
+}
+
+// RunnerClassList is a list of RunnerClasses.
+//
+// +kubebuilder:object:root=true
+type RunnerClassList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []RunnerClass `json:"items"`
+}
+
+// RunnerClassSpec is what every Run of the class gets.
+type RunnerClassSpec struct {
+	// image of the runner: the driver, the engine and, usually, a mirror of providers.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image"`
+	// +optional
+	// +kubebuilder:default=IfNotPresent
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+	// +optional
+	Timeouts *Timeouts `json:"timeouts,omitempty"`
+	// +optional
+	Retry *Retry `json:"retry,omitempty"`
+	// +optional
+	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
+	// pluginMirror is where terraform init finds providers.
+	// +optional
+	PluginMirror *PluginMirror `json:"pluginMirror,omitempty"`
+}
+
+// PluginMirror is where terraform init finds providers, asked in this order: path, url, the registry.
+type PluginMirror struct {
+	// path of a filesystem mirror in the runner image.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^/.*$`
+	Path string `json:"path,omitempty"`
+	// url of a network mirror, https, with a trailing slash.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^https://.*/$`
+	URL string `json:"url,omitempty"`
+	// direct lets terraform ask the providers' own registries for what the mirrors lack.
+	// +optional
+	Direct bool `json:"direct,omitempty"`
+}
+
+// PodTemplate is what may be added to a runner Pod. Security settings are Plumbline's own and not here on purpose.
+type PodTemplate struct {
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// resources of the runner's container. A CPU limit slows every start by a second or more: none by default.
+	// +optional
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+	// +optional
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	// +optional
+	// +listType=atomic
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+	// +optional
+	Affinity *corev1.Affinity `json:"affinity,omitempty"`
+	// env is passed on to Terraform.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	Env []corev1.EnvVar `json:"env,omitempty"`
+	// +optional
+	// +listType=atomic
+	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	Volumes []corev1.Volume `json:"volumes,omitempty"`
+	// +optional
+	// +listType=map
+	// +listMapKey=mountPath
+	VolumeMounts []corev1.VolumeMount `json:"volumeMounts,omitempty"`
+	// +optional
+	PriorityClassName string `json:"priorityClassName,omitempty"`
+}
