@@ -1,0 +1,82 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/plumbline-dev/plumbline/internal/tools"
+)
+
+// endTimeout is how long the supervisor gets to end the components before they are killed.
+const endTimeout = 10 * time.Second
+
+// Down ends the cluster of this checkout and removes every trace of it but its logs. Leftovers of a crashed cluster,
+// whosever, are removed too; a running one of another checkout is not touched.
+func Down(ctx context.Context, options Options) error {
+	l, err := here()
+	if err != nil {
+		return err
+	}
+	if os.Getenv("PLUMBLINE_KUBECONFIG") != "" {
+		options.log()("leaving the cluster that PLUMBLINE_KUBECONFIG names as it is")
+		return removeAccess(l)
+	}
+	unlock, err := lockMachine(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	switch who, ok := running(ctx); {
+	case ok && who.Checkout != l.checkout:
+		return elsewhere(who)
+	case ok:
+		options.log()("ending the cluster ...")
+		end(ctx, who)
+	}
+	return errors.Join(sweep(ctx), removeAccess(l))
+}
+
+// end lets the supervisor end the components; what it doesn't manage, the sweep does.
+func end(ctx context.Context, who owner) {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	_ = newControl().end(ctx)
+	_ = eventually(ctx, func(context.Context) error {
+		if syscall.Kill(who.PID, 0) == nil {
+			return fmt.Errorf("waiting for process %d", who.PID)
+		}
+		return nil
+	})
+}
+
+func removeAccess(l layout) error {
+	return errors.Join(
+		os.RemoveAll(l.kubeconfig()), os.RemoveAll(l.state("pki")),
+		os.RemoveAll(l.state("config")), os.RemoveAll(l.state("bin")))
+}
+
+// lockMachine lets one Up or Down go on at a time.
+func lockMachine(ctx context.Context) (func(), error) {
+	file, err := os.OpenFile(runFolder+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the lock (are you root?): %w", err)
+	}
+	err = eventually(ctx, func(context.Context) error {
+		return syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("waiting for another up or down: %w", err), file.Close())
+	}
+	return func() { _ = file.Close() }, nil
+}
+
+func (o Options) log() tools.Logf {
+	if o.Log == nil {
+		return discard
+	}
+	return o.Log
+}

@@ -1,0 +1,236 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/plumbline-dev/plumbline/e2e/cluster/supervise"
+	"github.com/plumbline-dev/plumbline/internal/tools"
+)
+
+// Up brings the cluster up, or finds the one that this checkout already runs.
+func Up(ctx context.Context, options Options) (*Cluster, error) {
+	l, err := here()
+	if err != nil {
+		return nil, err
+	}
+	if external := os.Getenv("PLUMBLINE_KUBECONFIG"); external != "" {
+		return adopt(ctx, l, external, options.log())
+	}
+	if err := preflight(ctx, options.log()); err != nil {
+		return nil, err
+	}
+	unlock, err := lockMachine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	found, err := Find(ctx)
+	if errors.Is(err, ErrDown) {
+		return start(ctx, l, options.log())
+	}
+	if err != nil {
+		return nil, err
+	}
+	options.log()("the cluster of this checkout runs already")
+	return found, found.restart(ctx)
+}
+
+// adopt uses a cluster that someone named on purpose: it only has to answer.
+func adopt(ctx context.Context, l layout, kubeconfig string, log tools.Logf) (*Cluster, error) {
+	version, err := answers(ctx, kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("using the cluster that PLUMBLINE_KUBECONFIG names: %w", err)
+	}
+	text, err := os.ReadFile(kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("copying the kubeconfig: %w", err)
+	}
+	if err := os.MkdirAll(l.state(), 0o755); err != nil {
+		return nil, fmt.Errorf("copying the kubeconfig: %w", err)
+	}
+	log("using the cluster that PLUMBLINE_KUBECONFIG names: Kubernetes %s", version)
+	return &Cluster{layout: l, external: true}, writeAll(map[string]string{l.kubeconfig(): string(text)})
+}
+
+// restart starts what an interrupted test left stopped.
+func (c *Cluster) restart(ctx context.Context) error {
+	list, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if s.State == supervise.Stopped {
+			if err := c.StartComponent(ctx, s.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return waitReady(ctx, c.layout)
+}
+
+func start(ctx context.Context, l layout, log tools.Logf) (*Cluster, error) {
+	bin, err := tools.Build(ctx, log, toolNames...)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	if isLeftover() {
+		log("removing what an earlier cluster left ...")
+		if err := sweep(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkFree(ctx); err != nil {
+		return nil, err
+	}
+	log("starting Kubernetes ...")
+	c := &Cluster{layout: l, bin: bin}
+	if err := c.launch(ctx); err != nil {
+		return nil, errors.Join(err, ctx.Err())
+	}
+	log("the cluster is ready after %.1f s", time.Since(began).Seconds())
+	return c, nil
+}
+
+// launch does in parallel what doesn't wait for each other.
+func (c *Cluster) launch(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if err := c.layout.makeFolders(); err != nil {
+		return err
+	}
+	both, bothCtx := errgroup.WithContext(ctx)
+	both.Go(func() error { return c.prepare(bothCtx) })
+	both.Go(func() error { return compile(bothCtx, c.layout, "./e2e/cluster/cmd/cluster", c.layout.supervisor()) })
+	if err := both.Wait(); err != nil {
+		return err
+	}
+	if err := detach(c.layout); err != nil {
+		return err
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return c.loadPause(groupCtx) })
+	group.Go(func() error {
+		if err := waitComponents(groupCtx, "kube-apiserver"); err != nil {
+			return err
+		}
+		return applyManifests(groupCtx, c.layout, c.bin)
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return waitReady(ctx, c.layout)
+}
+
+// prepare writes what the components read at their start, and makes what they expect of the kernel.
+func (c *Cluster) prepare(ctx context.Context) error {
+	if err := writePKI(c.layout); err != nil {
+		return err
+	}
+	if err := writeConfig(c.layout, c.bin); err != nil {
+		return err
+	}
+	if err := writeBinaries(c.layout, c.bin); err != nil {
+		return err
+	}
+	if err := makeCgroups(); err != nil {
+		return err
+	}
+	return makeNetwork(ctx)
+}
+
+func (c *Cluster) loadPause(ctx context.Context) error {
+	tar, err := makePauseImage(ctx, c.layout)
+	if err != nil {
+		return err
+	}
+	if err := waitComponents(ctx, "containerd"); err != nil {
+		return err
+	}
+	return importImages(ctx, c.bin, tar)
+}
+
+// detach starts the supervisor in a session of its own: it outlives the terminal and the test that started it.
+func detach(l layout) error {
+	log, err := os.Create(l.log("supervisor"))
+	if err != nil {
+		return fmt.Errorf("starting the supervisor: %w", err)
+	}
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command(l.supervisor(), "serve")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = l.checkout, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting the supervisor: %w", err)
+	}
+	go func() { _ = cmd.Wait() }() // no zombie while a long test goes on
+	return nil
+}
+
+// waitComponents waits until components serve; with no name, until all do.
+func waitComponents(ctx context.Context, names ...string) error {
+	return eventually(ctx, func(ctx context.Context) error {
+		list, err := newControl().status(ctx)
+		if err != nil {
+			return err
+		}
+		for _, s := range list {
+			if (len(names) == 0 || slices.Contains(names, s.Name)) && s.State != supervise.Ready {
+				return fmt.Errorf("waiting for %s: %s %s (see its log in .cluster/logs)", s.Name, s.State, s.LastExit)
+			}
+		}
+		return nil
+	})
+}
+
+// waitReady waits for what a user of the cluster needs.
+func waitReady(ctx context.Context, l layout) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	c, err := client(l.kubeconfig())
+	if err != nil {
+		return err
+	}
+	for _, condition := range []func(context.Context) error{
+		func(ctx context.Context) error { return waitComponents(ctx) },
+		func(ctx context.Context) error { return nodeIsReady(ctx, c) },
+		func(ctx context.Context) error { return defaultAccountExists(ctx, c) },
+		answersDNS,
+	} {
+		if err := eventually(ctx, condition); err != nil {
+			return fmt.Errorf("waiting for the cluster: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeBinaries notes which binaries the cluster was started with: it stays with them when the pins change.
+func writeBinaries(l layout, bin map[string]string) error {
+	text, err := json.Marshal(bin)
+	if err != nil {
+		return err
+	}
+	return writeAll(map[string]string{l.config("tools.json"): string(text)})
+}
+
+func readBinaries(l layout) (map[string]string, error) {
+	text, err := os.ReadFile(l.config("tools.json"))
+	if err != nil {
+		return nil, fmt.Errorf("reading which binaries the cluster has: %w", err)
+	}
+	var bin map[string]string
+	if err := json.Unmarshal(text, &bin); err != nil {
+		return nil, fmt.Errorf("reading which binaries the cluster has: %w", err)
+	}
+	return bin, nil
+}
