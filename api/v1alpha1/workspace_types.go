@@ -131,9 +131,11 @@ type ImageSource struct {
 	Path string `json:"path"`
 }
 
-// Variable is one input variable. Exactly one of value and valueFrom is set.
+// Variable is one input variable. Exactly one of value and valueFrom is set. CEL can't see a field that takes any JSON:
+// name and one of the two make two properties.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.value) != has(self.valueFrom)",message="set exactly one of value, valueFrom"
+// +kubebuilder:validation:MinProperties=2
+// +kubebuilder:validation:MaxProperties=2
 type Variable struct {
 	// name of the variable in the root module.
 	// +kubebuilder:validation:MaxLength=128
