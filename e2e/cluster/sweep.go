@@ -3,6 +3,7 @@ package cluster
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -105,10 +106,16 @@ func removeFiles(context.Context) error {
 
 // removeShimSockets removes what killed shims left in containerd's fixed folder; each bundle names its own.
 func removeShimSockets() {
-	bundles, _ := filepath.Glob(run("containerd", "io.containerd.runtime.v2.task", "k8s.io", "*", "address"))
+	bundles, _ := filepath.Glob(run("containerd", "io.containerd.runtime.v2.task", "k8s.io", "*", "bootstrap.json"))
 	for _, bundle := range bundles {
-		address, err := os.ReadFile(bundle)
-		if path, ok := strings.CutPrefix(strings.TrimSpace(string(address)), "unix://"); ok && err == nil {
+		var shim struct {
+			Address string `json:"address"`
+		}
+		text, err := os.ReadFile(bundle)
+		if err != nil || json.Unmarshal(text, &shim) != nil {
+			continue // a shim that was killed before it served has no socket
+		}
+		if path, ok := strings.CutPrefix(shim.Address, "unix://"); ok {
 			_ = os.Remove(path)
 		}
 	}

@@ -14,8 +14,10 @@ import (
 const (
 	probeEvery   = 50 * time.Millisecond
 	probeTimeout = 2 * time.Second
-	grace        = 5 * time.Second
-	maxBackoff   = 5 * time.Second
+	// stopGrace is for a component that is to be seen ending well; endGrace for all of them, when nothing is kept.
+	stopGrace  = 5 * time.Second
+	endGrace   = time.Second
+	maxBackoff = 5 * time.Second
 )
 
 // unit is one process's life. The goroutine in run owns the process; the others only set what is wanted and wait.
@@ -114,10 +116,17 @@ func (u *unit) waitForEnd(ctx context.Context, process *os.Process, exited <-cha
 	select {
 	case err := <-exited:
 		return err
-	case <-time.After(grace):
+	case <-time.After(u.grace(ctx)):
 	}
 	_ = process.Kill()
 	return <-exited
+}
+
+func (u *unit) grace(ctx context.Context) time.Duration {
+	if ctx.Err() != nil {
+		return endGrace
+	}
+	return stopGrace
 }
 
 func (u *unit) probe(ctx context.Context) {
