@@ -141,6 +141,12 @@ type RunStatus struct {
 	// inputsDigest of the files the Run was given.
 	// +optional
 	InputsDigest string `json:"inputsDigest,omitempty"`
+	// workspaceGeneration is the Workspace's generation that the Run was given.
+	// +optional
+	WorkspaceGeneration int64 `json:"workspaceGeneration,omitempty"`
+	// outputsDigest is the digest of the outputs that the Run read, as they stand in the outputs' Secret.
+	// +optional
+	OutputsDigest string `json:"outputsDigest,omitempty"`
 	// +optional
 	Changes *Changes `json:"changes,omitempty"`
 	// class is the one word for how the Run ended.

@@ -1,0 +1,203 @@
+// Package inputs reads what a Workspace's spec refers to (Secrets, ConfigMaps, its RunnerClass) and hands it on as plain
+// values. Secrets are read from the API server itself and not cached: the controller keeps no copy of any.
+package inputs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/runner/render"
+)
+
+// MissingError says that something the Workspace names does not exist, or lacks the key. It heals by itself when the
+// thing appears, for the controller watches it.
+type MissingError struct {
+	// Reason is the condition's reason.
+	Reason string
+	What   string
+}
+
+func (e *MissingError) Error() string { return e.What }
+
+func missing(format string, args ...any) error {
+	return &MissingError{Reason: v1alpha1.ReasonInputsMissing, What: fmt.Sprintf(format, args...)}
+}
+
+// Bundle resolves and renders a Workspace's inputs. It returns a *MissingError when something named doesn't exist; any
+// other error is a failed read.
+func Bundle(ctx context.Context, live client.Reader, w *v1alpha1.Workspace) (render.Bundle, error) {
+	r := resolver{live: live, workspace: w}
+	variables, err := r.variables(ctx)
+	if err != nil {
+		return render.Bundle{}, err
+	}
+	credentials, err := r.credentials(ctx)
+	if err != nil {
+		return render.Bundle{}, err
+	}
+	return render.Files(render.Inputs{Source: w.Spec.Source, Variables: variables, Credentials: credentials})
+}
+
+type resolver struct {
+	live      client.Reader
+	workspace *v1alpha1.Workspace
+}
+
+func (r resolver) variables(ctx context.Context) (map[string]json.RawMessage, error) {
+	values := make(map[string]json.RawMessage, len(r.workspace.Spec.Variables))
+	for _, v := range r.workspace.Spec.Variables {
+		if v.Value != nil {
+			values[v.Name] = v.Value.Raw
+			continue
+		}
+		text, err := r.lookUp(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		if values[v.Name], err = json.Marshal(text); err != nil {
+			return nil, fmt.Errorf("encoding variable %q: %w", v.Name, err)
+		}
+	}
+	return values, nil
+}
+
+func (r resolver) lookUp(ctx context.Context, v v1alpha1.Variable) (string, error) {
+	if ref := v.ValueFrom.SecretKeyRef; ref != nil {
+		data, err := r.secret(ctx, ref.Name, fmt.Sprintf("variable %q", v.Name))
+		if err != nil {
+			return "", err
+		}
+		value, ok := data[ref.Key]
+		if !ok {
+			return "", missing("Secret %q has no key %q (variable %q)", ref.Name, ref.Key, v.Name)
+		}
+		return string(value), nil
+	}
+	return r.configMapKey(ctx, v.ValueFrom.ConfigMapKeyRef, v.Name)
+}
+
+func (r resolver) configMapKey(ctx context.Context, ref *v1alpha1.KeyRef, variable string) (string, error) {
+	var cm corev1.ConfigMap
+	err := r.live.Get(ctx, types.NamespacedName{Namespace: r.workspace.Namespace, Name: ref.Name}, &cm)
+	if apierrors.IsNotFound(err) {
+		return "", missing("ConfigMap %q does not exist (variable %q)", ref.Name, variable)
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading ConfigMap %q: %w", ref.Name, err)
+	}
+	if value, ok := cm.Data[ref.Key]; ok {
+		return value, nil
+	}
+	if value, ok := cm.BinaryData[ref.Key]; ok {
+		return string(value), nil
+	}
+	return "", missing("ConfigMap %q has no key %q (variable %q)", ref.Name, ref.Key, variable)
+}
+
+func (r resolver) credentials(ctx context.Context) ([]render.Credential, error) {
+	var all []render.Credential
+	for _, c := range r.workspace.Spec.Credentials {
+		data, err := r.secret(ctx, c.SecretRef.Name, fmt.Sprintf("credential %q", c.Name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, render.Credential{Name: c.Name, Digest: digest(data)})
+	}
+	return all, nil
+}
+
+func (r resolver) secret(ctx context.Context, name, wantedBy string) (map[string][]byte, error) {
+	var s corev1.Secret
+	err := r.live.Get(ctx, types.NamespacedName{Namespace: r.workspace.Namespace, Name: name}, &s)
+	if apierrors.IsNotFound(err) {
+		return nil, missing("Secret %q does not exist (%s)", name, wantedBy)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading Secret %q: %w", name, err)
+	}
+	return s.Data, nil
+}
+
+func digest(data map[string][]byte) string {
+	h := sha256.New()
+	for _, key := range slices.Sorted(maps.Keys(data)) {
+		_, _ = fmt.Fprintf(h, "%d %s %d ", len(key), key, len(data[key])) // a hash never fails to write
+		h.Write(data[key])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Class finds a Workspace's RunnerClass: the one it names, or the one that is marked as the default. It returns a
+// *MissingError when there is none, or when several are marked.
+func Class(ctx context.Context, c client.Reader, w *v1alpha1.Workspace) (*v1alpha1.RunnerClass, error) {
+	if name := w.Spec.RunnerClassName; name != "" {
+		var class v1alpha1.RunnerClass
+		err := c.Get(ctx, types.NamespacedName{Name: name}, &class)
+		if apierrors.IsNotFound(err) {
+			return nil, noClass("RunnerClass %q does not exist (spec.runnerClassName)", name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading RunnerClass %q: %w", name, err)
+		}
+		return &class, nil
+	}
+	var list v1alpha1.RunnerClassList
+	if err := c.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("listing RunnerClasses: %w", err)
+	}
+	var found []*v1alpha1.RunnerClass
+	for i := range list.Items {
+		if list.Items[i].Annotations[v1alpha1.AnnotationDefaultClass] == "true" {
+			found = append(found, &list.Items[i])
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, noClass("no RunnerClass is annotated %s=true, and spec.runnerClassName names none", v1alpha1.AnnotationDefaultClass)
+	default:
+		return nil, noClass("%d RunnerClasses are annotated %s=true: leave one, or name one in spec.runnerClassName",
+			len(found), v1alpha1.AnnotationDefaultClass)
+	}
+}
+
+func noClass(format string, args ...any) error {
+	return &MissingError{Reason: v1alpha1.ReasonRunnerClassMissing, What: fmt.Sprintf(format, args...)}
+}
+
+// References are the objects whose content a Workspace's inputs depend on, as kind/name, for an index.
+func References(w *v1alpha1.Workspace) []string {
+	var refs []string
+	for _, v := range w.Spec.Variables {
+		switch {
+		case v.ValueFrom == nil:
+		case v.ValueFrom.SecretKeyRef != nil:
+			refs = append(refs, SecretReference(v.ValueFrom.SecretKeyRef.Name))
+		case v.ValueFrom.ConfigMapKeyRef != nil:
+			refs = append(refs, ConfigMapReference(v.ValueFrom.ConfigMapKeyRef.Name))
+		}
+	}
+	for _, c := range w.Spec.Credentials {
+		refs = append(refs, SecretReference(c.SecretRef.Name))
+	}
+	slices.Sort(refs)
+	return slices.Compact(refs)
+}
+
+// SecretReference is how References names a Secret.
+func SecretReference(name string) string { return "Secret/" + name }
+
+// ConfigMapReference is how References names a ConfigMap.
+func ConfigMapReference(name string) string { return "ConfigMap/" + name }

@@ -1,0 +1,130 @@
+// Package runner is the controller: it wires the reconcilers to the API server, and nothing else lives here.
+//
+//	Workspace --runner/workspace--> Run --runner/run--> Secret, Pod --watch--> Run.status --watch--> Workspace.status
+package runner
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/pod"
+	"github.com/plumbline-dev/plumbline/runner/run"
+	"github.com/plumbline-dev/plumbline/runner/workspace"
+)
+
+// Options are what cmd/controller is told.
+type Options struct {
+	// Namespace is the controller's own: its leader election lives there.
+	Namespace     string
+	MetricsAddr   string
+	HealthAddr    string
+	LeaderElect   bool
+	Concurrency   int
+	Clock         clock.PassiveClock
+	Logger        logr.Logger
+	State         workspace.State
+	StateLocation func() (job.State, error)
+	// SkipNameValidation lets tests make several managers in one process.
+	SkipNameValidation bool
+}
+
+const (
+	firstRetry = 100 * time.Millisecond
+	// lastRetry bounds how long an error of the surroundings is noticed to be over.
+	lastRetry = 20 * time.Second
+)
+
+// Scheme holds every type that the controller reads or writes.
+func Scheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(s); err != nil {
+		return nil, fmt.Errorf("adding Kubernetes types: %w", err)
+	}
+	if err := v1alpha1.AddToScheme(s); err != nil {
+		return nil, fmt.Errorf("adding Plumbline's types: %w", err)
+	}
+	return s, nil
+}
+
+// NewManager wires the controller; its Start runs it until the context ends or leadership is lost.
+func NewManager(ctx context.Context, cfg *rest.Config, o Options) (manager.Manager, error) {
+	scheme, err := Scheme()
+	if err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme:                  scheme,
+		Logger:                  o.Logger,
+		Cache:                   cacheOptions(),
+		Metrics:                 server.Options{BindAddress: o.MetricsAddr},
+		HealthProbeBindAddress:  o.HealthAddr,
+		LeaderElection:          o.LeaderElect,
+		LeaderElectionID:        "plumbline-controller",
+		LeaderElectionNamespace: o.Namespace,
+		// A controller that is told to stop hands over at once.
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("creating manager: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, fmt.Errorf("adding health check: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return nil, fmt.Errorf("adding readiness check: %w", err)
+	}
+	return mgr, setUp(ctx, mgr, o)
+}
+
+func setUp(ctx context.Context, mgr manager.Manager, o Options) error {
+	if err := indexes(ctx, mgr); err != nil {
+		return err
+	}
+	err := watchWorkspaces(mgr, o, &workspace.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("plumbline"),
+		Clock: o.Clock, State: o.State,
+	})
+	if err != nil {
+		return err
+	}
+	return watchRuns(mgr, o, &run.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("plumbline"),
+		Clock: o.Clock, State: o.StateLocation,
+	})
+}
+
+// cacheOptions keep the cache small: of Pods only runners. Secrets and ConfigMaps are watched by metadata alone.
+func cacheOptions() cache.Options {
+	runners := labels.SelectorFromSet(labels.Set{pod.LabelName: pod.Name, pod.LabelComponent: pod.Component})
+	return cache.Options{ByObject: map[client.Object]cache.ByObject{
+		&corev1.Pod{}: {Label: runners},
+	}}
+}
+
+func controllerOptions(o Options) controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: max(1, o.Concurrency),
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
+		SkipNameValidation:      &o.SkipNameValidation,
+	}
+}

@@ -1,0 +1,43 @@
+// Package names makes object names that always fit: one that would grow over 63 characters (the limit of a label's
+// value and of a Pod's host name) is cut and hashed, never refused. The same parts always give the same name.
+package names
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+)
+
+// Max is the longest name or label value that is made here.
+const Max = 63
+
+const hashLength = 8
+
+// Join is base-suffix, or base cut, a hash of the whole, and suffix.
+func Join(base, suffix string) string {
+	full := base + "-" + suffix
+	if len(full) <= Max {
+		return full
+	}
+	room := Max - len(suffix) - hashLength - 2
+	return trim(base, room) + "-" + Hash(full) + "-" + suffix
+}
+
+// Label is s where it fits into a label's value, and s cut and hashed otherwise.
+func Label(s string) string {
+	if len(s) <= Max {
+		return s
+	}
+	return trim(s, Max-hashLength-1) + "-" + Hash(s)
+}
+
+// Hash is a short digest of the parts; no part runs into the next.
+func Hash(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:])[:hashLength]
+}
+
+// trim cuts to n bytes and leaves no separator at the end, where names may not have one before a dash.
+func trim(s string, n int) string {
+	return strings.TrimRight(s[:min(n, len(s))], "-.")
+}

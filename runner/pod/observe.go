@@ -1,0 +1,192 @@
+package pod
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+const (
+	// pullPatience is how long an image may fail to be pulled: a registry's hiccup passes, a wrong name doesn't.
+	pullPatience = 30 * time.Second
+	// startPatience is how long a Pod may take to start for any other reason.
+	startPatience = 10 * time.Minute
+)
+
+// Phase is how far a Pod got.
+type Phase string
+
+// The phases.
+const (
+	// Waiting: the container has not started.
+	Waiting Phase = "Waiting"
+	// Running: the container runs.
+	Running Phase = "Running"
+	// Failing: it will not start, and is to be deleted.
+	Failing Phase = "Failing"
+	// Ended: it will never run again.
+	Ended Phase = "Ended"
+)
+
+// Outcome is what a Pod tells.
+type Outcome struct {
+	Phase   Phase
+	Class   job.Class
+	Message string
+	// Result is the driver's own word; nil when it left none.
+	Result *job.Result
+	// Since is when the container started, for Running.
+	Since time.Time
+	// Recheck is when to look again though nothing is seen to happen; zero for never.
+	Recheck time.Duration
+}
+
+// Observe reads a Pod back. For one that ended the reasons are asked in the order of how much they explain: the driver's
+// own result, eviction, out of memory, the deadline, and at last the bare exit code.
+func Observe(p *corev1.Pod, now time.Time) Outcome {
+	switch p.Status.Phase {
+	case corev1.PodSucceeded, corev1.PodFailed:
+		return ended(p)
+	}
+	status := containerStatus(p)
+	if status != nil && status.State.Running != nil {
+		return Outcome{Phase: Running, Since: status.State.Running.StartedAt.Time}
+	}
+	if status != nil && status.State.Terminated != nil {
+		// The kubelet sets the Pod's phase a moment after the container's end; the message is complete already.
+		return ended(p)
+	}
+	return waiting(p, status, now)
+}
+
+func ended(p *corev1.Pod) Outcome {
+	o := Outcome{Phase: Ended}
+	terminated := termination(p)
+	if terminated != nil && terminated.Message != "" {
+		if r, err := job.Parse(terminated.Message); err == nil {
+			o.Result, o.Class, o.Message = &r, r.Class, r.Message
+		}
+	}
+	if o.Result != nil && o.Class != job.Canceled {
+		return o
+	}
+	o.Class, o.Message = failure(p, terminated, o)
+	return o
+}
+
+// failure explains an end that the driver didn't, or explained only as having been asked to stop.
+func failure(p *corev1.Pod, t *corev1.ContainerStateTerminated, o Outcome) (job.Class, string) {
+	if evicted, why := Evicted(p); evicted {
+		return job.Evicted, why
+	}
+	if o.Result != nil {
+		return o.Class, o.Message
+	}
+	switch {
+	case t != nil && t.Reason == "OOMKilled":
+		return job.OOMKilled, "the runner's container ran out of memory: raise spec.podTemplate.resources.limits.memory"
+	case p.Status.Reason == "DeadlineExceeded":
+		return job.TimedOut, "the Pod passed its deadline"
+	case p.Status.Reason == "NodeLost":
+		return job.PodLost, "the Pod's node was lost"
+	case p.DeletionTimestamp != nil:
+		return job.PodLost, "the Pod was deleted before the driver could report"
+	case t == nil:
+		return job.PodLost, "the Pod ended without its container having run: " + text(p.Status.Reason, p.Status.Message)
+	case t.Reason == "StartError" || t.Reason == "ContainerCannotRun":
+		return job.ImageUnavailable, "the container could not start: " + t.Message
+	}
+	return job.NoResult, fmt.Sprintf("the driver left no result (exit code %d)", t.ExitCode)
+}
+
+// Evicted tells whether the Pod was made to leave its node, and by what.
+func Evicted(p *corev1.Pod) (bool, string) {
+	if p.Status.Reason == "Evicted" || p.Status.Reason == "Preempting" {
+		return true, text(p.Status.Reason, p.Status.Message)
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue {
+			return true, text(c.Reason, c.Message)
+		}
+	}
+	return false, ""
+}
+
+func waiting(p *corev1.Pod, status *corev1.ContainerStatus, now time.Time) Outcome {
+	age := now.Sub(p.CreationTimestamp.Time)
+	if status != nil && status.State.Waiting != nil {
+		if o, ok := unavailable(p, status.State.Waiting, age); ok {
+			return o
+		}
+	}
+	if age >= startPatience {
+		return Outcome{Phase: Failing, Class: job.TimedOut, Message: "the Pod did not start: " + hindrance(p, status)}
+	}
+	return Outcome{Phase: Waiting, Message: hindrance(p, status), Recheck: startPatience - age}
+}
+
+// unavailable speaks when the container waits for an image that can't be had.
+func unavailable(p *corev1.Pod, w *corev1.ContainerStateWaiting, age time.Duration) (Outcome, bool) {
+	message := fmt.Sprintf("image %q: %s", p.Spec.Containers[0].Image, text(w.Reason, w.Message))
+	switch w.Reason {
+	case "InvalidImageName", "ErrImageNeverPull":
+		return Outcome{Phase: Failing, Class: job.ImageUnavailable, Message: message}, true
+	case "ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable":
+		if age >= pullPatience {
+			return Outcome{Phase: Failing, Class: job.ImageUnavailable, Message: message}, true
+		}
+		return Outcome{Phase: Waiting, Message: message, Recheck: pullPatience - age}, true
+	}
+	return Outcome{}, false
+}
+
+// hindrance is what keeps a Pod from starting, for people.
+func hindrance(p *corev1.Pod, status *corev1.ContainerStatus) string {
+	if status != nil && status.State.Waiting != nil && status.State.Waiting.Reason != "" {
+		return text(status.State.Waiting.Reason, status.State.Waiting.Message)
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return text(c.Reason, c.Message)
+		}
+	}
+	return "no node has started it"
+}
+
+func containerStatus(p *corev1.Pod) *corev1.ContainerStatus {
+	for i := range p.Status.ContainerStatuses {
+		if p.Status.ContainerStatuses[i].Name == container {
+			return &p.Status.ContainerStatuses[i]
+		}
+	}
+	return nil
+}
+
+func termination(p *corev1.Pod) *corev1.ContainerStateTerminated {
+	if s := containerStatus(p); s != nil {
+		return s.State.Terminated
+	}
+	return nil
+}
+
+// Over tells whether nothing of the Pod can run any more, as far as its object tells.
+func Over(p *corev1.Pod) bool {
+	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+		return true
+	}
+	s := containerStatus(p)
+	return s != nil && s.State.Terminated != nil
+}
+
+func text(reason, message string) string {
+	switch {
+	case message == "":
+		return reason
+	case reason == "":
+		return message
+	}
+	return reason + ": " + message
+}

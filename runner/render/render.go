@@ -1,0 +1,147 @@
+// Package render turns a Workspace's inputs into the files that Terraform runs on. It is pure: values in, bytes out.
+//
+//	source, variables, credential digests --Files--> Bundle{job.json, *.tf, terraform.tfvars.json, ...}
+//
+// What Plumbline generates is JSON made by encoding/json. User values stand in terraform.tfvars.json alone, the one JSON
+// file in which Terraform evaluates nothing: in any other a "${...}" would be run.
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/names"
+)
+
+// Files that Plumbline writes; a Workspace can't bring its own.
+const (
+	// VariablesFile holds the values of the root module's variables.
+	VariablesFile = "terraform.tfvars.json"
+	// BackendFile is an override file, so that its backend wins over one that the configuration brings.
+	BackendFile = "plumbline_override.tf.json"
+)
+
+// Inputs is everything that a Run's files depend on.
+type Inputs struct {
+	Source    v1alpha1.Source
+	Variables map[string]json.RawMessage
+	// Credentials in the Workspace's order. Only a digest of each is known here: the values reach the Pod by mounts.
+	Credentials []Credential
+}
+
+// Credential is one set of environment variables.
+type Credential struct {
+	Name   string
+	Digest string
+}
+
+// Bundle is the content of the Secret that a Run mounts.
+type Bundle struct {
+	// Digest is equal for equal inputs, and for nothing else.
+	Digest string
+	Data   map[string][]byte
+}
+
+// Files renders the inputs.
+func Files(in Inputs) (Bundle, error) {
+	files, err := content(in)
+	if err != nil {
+		return Bundle{}, err
+	}
+	spec := job.Spec{Version: job.Version}
+	if in.Source.Image != nil {
+		spec.ImagePath = in.Source.Image.Path
+	}
+	for _, c := range in.Credentials {
+		spec.Credentials = append(spec.Credentials, c.Name)
+	}
+	data := make(map[string][]byte, len(files)+1)
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		key := secretKey(path)
+		data[key] = files[path]
+		spec.Files = append(spec.Files, job.File{Key: key, Path: path})
+	}
+	if data[job.SpecFile], err = json.Marshal(spec); err != nil {
+		return Bundle{}, fmt.Errorf("rendering %s: %w", job.SpecFile, err)
+	}
+	return Bundle{Digest: digest(in, files), Data: data}, nil
+}
+
+// content is every file by its path.
+func content(in Inputs) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	if in.Source.Inline != nil {
+		for path, text := range in.Source.Inline.Files {
+			if path == VariablesFile || path == BackendFile {
+				return nil, fmt.Errorf("spec.source.inline.files: %s is written by Plumbline: put values into spec.variables", path)
+			}
+			files[path] = []byte(text)
+		}
+	}
+	variables := in.Variables
+	if variables == nil {
+		variables = map[string]json.RawMessage{}
+	}
+	var err error
+	if files[VariablesFile], err = json.MarshalIndent(variables, "", "  "); err != nil {
+		return nil, fmt.Errorf("rendering %s: %w", VariablesFile, err)
+	}
+	if files[BackendFile], err = json.MarshalIndent(backend(), "", "  "); err != nil {
+		return nil, fmt.Errorf("rendering %s: %w", BackendFile, err)
+	}
+	return files, nil
+}
+
+// backend is Terraform's http backend with nothing in it: the driver gives the address by environment variables, for it
+// changes with every Pod.
+func backend() any {
+	type object = map[string]any
+	return object{"terraform": object{"backend": object{"http": object{}}}}
+}
+
+var validKey = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
+
+// secretKey is the path itself where a Secret's key may be that.
+func secretKey(path string) string {
+	if validKey.MatchString(path) && path != job.SpecFile {
+		return path
+	}
+	return "file-" + names.Hash(path)
+}
+
+// digest covers what the user gave and nothing of this release's own, so that an upgrade of Plumbline changes no digest
+// and so starts no Runs.
+func digest(in Inputs, files map[string][]byte) string {
+	h := sha256.New()
+	write := func(b []byte) {
+		var size [8]byte
+		binary.BigEndian.PutUint64(size[:], uint64(len(b)))
+		h.Write(size[:])
+		h.Write(b)
+	}
+	if in.Source.Image != nil {
+		write([]byte("image"))
+		write([]byte(in.Source.Image.Path))
+	}
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		if path == BackendFile {
+			continue
+		}
+		write([]byte(path))
+		write(files[path])
+	}
+	for _, c := range in.Credentials {
+		write([]byte("credential"))
+		write([]byte(c.Name))
+		write([]byte(c.Digest))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,211 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/inputs"
+	"github.com/plumbline-dev/plumbline/runner/names"
+	"github.com/plumbline-dev/plumbline/runner/pod"
+)
+
+// missingPatience is when to look again for something missing, should its appearance go unseen.
+const missingPatience = 5 * time.Minute
+
+// act does one thing and leaves in the Run's status what is to be written at the end of the pass.
+func (r *Reconciler) act(ctx context.Context, in Input, d Decision) error {
+	if d.Do == End || d.Do == Abandon {
+		if err := r.deletePod(ctx, in.Pod); err != nil {
+			return err
+		}
+	}
+	switch d.Do {
+	case Note, End:
+		note(in.Run, d.Reason, d.Message)
+	case Finish, Abandon:
+		finished(in.Run, d, in.Now)
+	}
+	return nil
+}
+
+// launch renders the Secret, writes the intent and creates the Pod, in this order: a controller that dies between the
+// last two leaves a Run that is Launching and has no Pod, which is a lost Pod and never a second one. The decision it
+// returns is what is left to do: a launch may turn out to be a wait, or an end.
+func (r *Reconciler) launch(ctx context.Context, in Input) (Decision, error) {
+	made, err := r.prepare(ctx, in)
+	var missing *inputs.MissingError
+	if errors.As(err, &missing) {
+		d := pending(missing.Error())
+		d.Recheck = missingPatience
+		return d, nil
+	}
+	if err != nil {
+		return Decision{}, err
+	}
+	before := in.Run.DeepCopy()
+	started := metav1.NewTime(in.Now)
+	in.Run.Status.StartedAt = &started
+	in.Run.Status.PodName = made.Name
+	in.Run.Status.WorkspaceGeneration = in.Workspace.Generation
+	in.Run.Status.InputsDigest = made.digest
+	note(in.Run, v1alpha1.ReasonLaunching, launching(in.Run))
+	from := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, in.Run, from); err != nil {
+		return Decision{}, fmt.Errorf("writing the intent to launch: %w", err)
+	}
+	return r.create(ctx, in, made.Pod)
+}
+
+// prepared is a Pod that is ready to be created, and the digest of the inputs that its Secret holds.
+type prepared struct {
+	*corev1.Pod
+	digest string
+}
+
+func (r *Reconciler) prepare(ctx context.Context, in Input) (prepared, error) {
+	if err := r.adopt(ctx, in); err != nil {
+		return prepared{}, err
+	}
+	class, err := inputs.Class(ctx, r.Client, in.Workspace)
+	if err != nil {
+		return prepared{}, err
+	}
+	state, err := r.State()
+	if err != nil {
+		return prepared{}, fmt.Errorf("finding the state service: %w", err)
+	}
+	secret, digest, err := r.secret(ctx, in)
+	if err != nil {
+		return prepared{}, err
+	}
+	p := pod.Build(pod.Input{Run: in.Run, Workspace: in.Workspace, Class: class, SecretName: secret, State: state})
+	return prepared{Pod: p, digest: digest}, nil
+}
+
+// adopt makes the Workspace the owner of a Run that a person created.
+func (r *Reconciler) adopt(ctx context.Context, in Input) error {
+	if metav1.IsControlledBy(in.Run, in.Workspace) {
+		return nil
+	}
+	before := in.Run.DeepCopy()
+	if err := controllerutil.SetControllerReference(in.Workspace, in.Run, r.Client.Scheme()); err != nil {
+		return fmt.Errorf("owning Run: %w", err)
+	}
+	if in.Run.Labels == nil {
+		in.Run.Labels = map[string]string{}
+	}
+	in.Run.Labels[v1alpha1.LabelWorkspace] = names.Label(in.Workspace.Name)
+	if err := r.Client.Patch(ctx, in.Run, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("owning Run: %w", err)
+	}
+	return nil
+}
+
+// secret makes sure that the Secret with the Run's files exists, and returns its name and digest. A destruction whose
+// inputs are gone uses those of the last apply.
+func (r *Reconciler) secret(ctx context.Context, in Input) (name, digest string, err error) {
+	bundle, err := inputs.Bundle(ctx, r.Live, in.Workspace)
+	if err != nil {
+		applied := in.Workspace.Status.Applied
+		if in.Run.Spec.Operation != v1alpha1.OperationDestroy || applied == nil {
+			return "", "", err
+		}
+		name = SecretName(in.Workspace.Name, applied.InputsDigest)
+		if exists, lookErr := r.owns(ctx, in.Workspace, name); lookErr != nil || !exists {
+			return "", "", errors.Join(err, lookErr)
+		}
+		return name, applied.InputsDigest, nil
+	}
+	name = SecretName(in.Workspace.Name, bundle.Digest)
+	exists, err := r.owns(ctx, in.Workspace, name)
+	if err != nil || exists {
+		return name, bundle.Digest, err
+	}
+	s := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: in.Workspace.Namespace,
+			Name:      name,
+			Labels: map[string]string{
+				pod.LabelName:           pod.Name,
+				v1alpha1.LabelWorkspace: names.Label(in.Workspace.Name),
+				LabelInputs:             "true",
+			},
+		},
+		Immutable: new(true),
+		Data:      bundle.Data,
+	}
+	if err := controllerutil.SetControllerReference(in.Workspace, s, r.Client.Scheme()); err != nil {
+		return "", "", fmt.Errorf("owning Secret: %w", err)
+	}
+	if err := r.Client.Create(ctx, s); err != nil && !apierrors.IsAlreadyExists(err) {
+		return "", "", fmt.Errorf("creating Secret %q: %w", name, err)
+	}
+	return name, bundle.Digest, nil
+}
+
+// LabelInputs marks the Secrets that hold a Workspace's rendered files.
+const LabelInputs = "plumbline.dev/inputs"
+
+// SecretName is the Secret that the Runs with one inputs digest share.
+func SecretName(workspace, digest string) string { return names.Join(workspace, digest[:10]) }
+
+// owns tells whether a Secret exists and belongs to the Workspace; one that belongs to something else is an error.
+func (r *Reconciler) owns(ctx context.Context, w *v1alpha1.Workspace, name string) (bool, error) {
+	s := metav1.PartialObjectMetadata{}
+	s.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: w.Namespace, Name: name}, &s)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading Secret %q: %w", name, err)
+	}
+	if !metav1.IsControlledBy(&s, w) {
+		return false, fmt.Errorf("using Secret %q: %w", name, errNotOurs)
+	}
+	return true, nil
+}
+
+// create makes the Pod. What the API server refuses for good ends the Run; what it leaves open is looked at again.
+func (r *Reconciler) create(ctx context.Context, in Input, p *corev1.Pod) (Decision, error) {
+	launched := Decision{Do: Note, Reason: v1alpha1.ReasonLaunching, Message: launching(in.Run), Recheck: settle}
+	err := r.Client.Create(ctx, p)
+	switch {
+	case err == nil:
+		return launched, nil
+	case apierrors.IsAlreadyExists(err):
+		return launched, nil // ours or not: the next pass looks
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return Decision{Do: Finish, Class: job.Canceled, Message: "the namespace is being deleted"}, nil
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota"):
+		return Decision{Do: Finish, Class: job.QuotaExceeded, Message: err.Error()}, nil
+	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "service account"):
+		return Decision{Do: Finish, Class: job.CredentialsUnavailable, Message: err.Error()}, nil
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return Decision{Do: Finish, Class: job.ConfigInvalid, Message: "the Pod was refused: " + err.Error()}, nil
+	}
+	return Decision{}, fmt.Errorf("creating Pod: %w", err)
+}
+
+func (r *Reconciler) deletePod(ctx context.Context, p *corev1.Pod) error {
+	if p == nil || p.DeletionTimestamp != nil {
+		return nil
+	}
+	err := r.Client.Delete(ctx, p, client.Preconditions{UID: &p.UID})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("deleting Pod: %w", err)
+	}
+	return nil
+}

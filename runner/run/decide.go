@@ -1,0 +1,228 @@
+package run
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/pod"
+)
+
+const (
+	// settle is how long a Run may go on before its status says Running: most drift checks are over by then, and cost
+	// one write less.
+	settle = 10 * time.Second
+	// overtime is added to the Pod's own deadline before the controller ends a Run whose kubelet didn't.
+	overtime = 5 * time.Minute
+)
+
+// Input is what a Run's next step depends on.
+type Input struct {
+	Run *v1alpha1.Run
+	// Workspace is nil when there is none of the Run's name.
+	Workspace *v1alpha1.Workspace
+	// Pod is the Run's own; nil when none was seen.
+	Pod *corev1.Pod
+	// Gone says that the API server itself, not a cache, was asked for the Pod and had none.
+	Gone bool
+	// OtherPod is a Pod of another Run of the Workspace that may still be at work; empty for none.
+	OtherPod string
+	Now      time.Time
+}
+
+// Do is one thing that can be done for a Run.
+type Do string
+
+// What can be done.
+const (
+	// Note writes the phase and waits.
+	Note Do = "Note"
+	// Launch renders the Secret, writes the intent and creates the Pod.
+	Launch Do = "Launch"
+	// Look asks the API server whether the Pod exists.
+	Look Do = "Look"
+	// End asks the Pod to stop, and waits for what it says.
+	End Do = "End"
+	// Finish writes the result.
+	Finish Do = "Finish"
+	// Abandon deletes the Pod and writes the result.
+	Abandon Do = "Abandon"
+)
+
+// Decision is the next step.
+type Decision struct {
+	Do      Do
+	Reason  string
+	Class   job.Class
+	Message string
+	Result  *job.Result
+	// Recheck is when to look again though nothing is seen to happen; zero for never.
+	Recheck time.Duration
+}
+
+// Next decides a Run's next step. It reads nothing but its argument.
+func Next(in Input) Decision {
+	if in.Run.Status.StartedAt == nil {
+		return beforeLaunch(in)
+	}
+	return afterLaunch(in)
+}
+
+func beforeLaunch(in Input) Decision {
+	switch {
+	case in.Run.Spec.Cancel:
+		return Decision{Do: Finish, Class: job.Canceled, Message: "canceled before its Pod was created"}
+	case in.Workspace == nil:
+		return pending(fmt.Sprintf("Workspace %q does not exist", in.Run.Spec.WorkspaceName))
+	case in.Workspace.DeletionTimestamp != nil && in.Run.Spec.Trigger.Kind != v1alpha1.TriggerDeletion:
+		return Decision{Do: Finish, Class: job.Canceled, Message: "the Workspace is being deleted"}
+	case in.OtherPod != "":
+		return pending(fmt.Sprintf("Pod %q of an earlier Run has not ended yet", in.OtherPod))
+	}
+	return Decision{Do: Launch}
+}
+
+func pending(message string) Decision {
+	return Decision{Do: Note, Reason: v1alpha1.ReasonPending, Message: message}
+}
+
+func afterLaunch(in Input) Decision {
+	if r := reported(in.Run); r != nil {
+		return finish(in, r.Class, r.Message, r)
+	}
+	if in.Pod == nil {
+		if !in.Gone {
+			return Decision{Do: Look}
+		}
+		return finish(in, job.PodLost, "the Pod is gone and left no result", nil)
+	}
+	o := pod.Observe(in.Pod, in.Now)
+	switch {
+	case o.Phase == pod.Ended:
+		return finish(in, o.Class, o.Message, o.Result)
+	case o.Phase == pod.Failing:
+		d := finish(in, o.Class, o.Message, nil)
+		d.Do = Abandon
+		return d
+	case overdue(in):
+		return Decision{Do: Abandon, Class: job.TimedOut, Message: "the Pod passed its deadline and its node did not end it"}
+	case in.Pod.DeletionTimestamp != nil:
+		return leaving(in)
+	case in.Run.Spec.Cancel:
+		return Decision{Do: End, Reason: v1alpha1.ReasonCanceling, Message: "the Pod was asked to stop"}
+	}
+	return ongoing(in, o)
+}
+
+// ongoing spares a write for as long as a Run is young.
+func ongoing(in Input, o pod.Outcome) Decision {
+	since := in.Run.Status.StartedAt.Time
+	if o.Phase == pod.Running && o.Since.After(since) {
+		since = o.Since
+	}
+	if age := in.Now.Sub(since); age < settle {
+		return Decision{Do: Note, Reason: v1alpha1.ReasonLaunching, Message: launching(in.Run), Recheck: settle - age}
+	}
+	left := deadline(in.Pod) + overtime - in.Now.Sub(in.Pod.CreationTimestamp.Time)
+	if o.Phase == pod.Running {
+		return Decision{Do: Note, Reason: v1alpha1.ReasonRunning, Message: "Terraform runs in Pod " + in.Pod.Name, Recheck: left}
+	}
+	return Decision{Do: Note, Reason: v1alpha1.ReasonLaunching, Message: o.Message, Recheck: min(o.Recheck, left)}
+}
+
+func launching(r *v1alpha1.Run) string { return "creating Pod " + r.Status.PodName }
+
+// leaving is a Pod that was told to stop and has not ended. Where its node doesn't answer that stays so: only the node, or
+// its removal from the cluster, can tell that nothing runs any more.
+func leaving(in Input) Decision {
+	d := Decision{Do: Note, Reason: v1alpha1.ReasonCanceling, Message: "the Pod was asked to stop"}
+	late := in.Now.Sub(in.Pod.DeletionTimestamp.Time)
+	if late < time.Minute {
+		d.Recheck = time.Minute - late
+		return d
+	}
+	d.Message = fmt.Sprintf("the Pod was asked to stop, and node %q does not say that it did; it counts as gone once the node "+
+		"answers or is removed from the cluster", in.Pod.Spec.NodeName)
+	return d
+}
+
+func deadline(p *corev1.Pod) time.Duration {
+	if p.Spec.ActiveDeadlineSeconds == nil {
+		return 24 * time.Hour
+	}
+	return time.Duration(*p.Spec.ActiveDeadlineSeconds) * time.Second
+}
+
+func overdue(in Input) bool {
+	return in.Now.Sub(in.Pod.CreationTimestamp.Time) >= deadline(in.Pod)+overtime
+}
+
+// finish tells an end that somebody wanted from one that came from outside: the driver sees only that it was asked to
+// stop.
+func finish(in Input, c job.Class, message string, r *job.Result) Decision {
+	switch {
+	case c == job.Canceled && !in.Run.Spec.Cancel:
+		c, message = job.PodLost, "the Pod was asked to stop from outside (deleted, or its node drained): "+message
+		if in.Pod != nil {
+			if evicted, why := pod.Evicted(in.Pod); evicted {
+				c, message = job.Evicted, why
+			}
+		}
+	case in.Run.Spec.Cancel && r == nil:
+		c, message = job.Canceled, "canceled: "+message
+	}
+	return Decision{Do: Finish, Class: c, Message: message, Result: r}
+}
+
+// reported is the driver's Result by the short way; nil for none, or for one that can't be read (the sure way follows).
+func reported(r *v1alpha1.Run) *job.Result {
+	if r.Status.Reported == nil {
+		return nil
+	}
+	result, err := job.Parse(string(r.Status.Reported.Raw))
+	if err != nil || result.Run != r.Name {
+		return nil
+	}
+	return &result
+}
+
+// Turn picks the Run of a Workspace whose turn it is: the one that is under way, else the oldest that waits. There is
+// never a second one: whoever reads a stale list picks the same Run again and fails to write it.
+func Turn(runs []v1alpha1.Run) *v1alpha1.Run {
+	var open []*v1alpha1.Run
+	for i := range runs {
+		if !Finished(&runs[i]) && runs[i].DeletionTimestamp == nil {
+			open = append(open, &runs[i])
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	return slices.MinFunc(open, func(a, b *v1alpha1.Run) int {
+		return cmp.Or(
+			cmp.Compare(waiting(a), waiting(b)),
+			a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
+			cmp.Compare(a.Name, b.Name),
+		)
+	})
+}
+
+func waiting(r *v1alpha1.Run) int {
+	if r.Status.StartedAt == nil {
+		return 1
+	}
+	return 0
+}
+
+// Finished tells whether the Run has ended.
+func Finished(r *v1alpha1.Run) bool {
+	c := apimeta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionSucceeded)
+	return c != nil && c.Status != metav1.ConditionUnknown
+}

@@ -1,0 +1,145 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/names"
+	"github.com/plumbline-dev/plumbline/runner/pod"
+)
+
+var (
+	// errNotOurs: an object of the wanted name exists and belongs to something else.
+	errNotOurs = errors.New("it exists and is not this Workspace's: remove or rename it")
+	// errState: the state service could not be asked.
+	errState = errors.New("asking the state service")
+)
+
+// act does the one thing that was decided. released tells that the Workspace is let go and has no status to write.
+func (r *Reconciler) act(ctx context.Context, in Input, d Decision) (released bool, err error) {
+	switch d.Do {
+	case Create:
+		return false, r.create(ctx, in, d)
+	case Cancel:
+		return false, r.cancel(ctx, in.Active)
+	case Dismantle:
+		return r.dismantle(ctx, in, d)
+	case Release:
+		r.Recorder.Eventf(in.Workspace, nil, corev1.EventTypeNormal, "Orphaned", "Delete",
+			"the infrastructure is left as it is, and the state is kept")
+		return true, r.release(ctx, in.Workspace)
+	}
+	return false, r.outputs(ctx, in)
+}
+
+// visible turns an error that users can do something about into what the Workspace says.
+func visible(d Decision, err error) (Decision, error) {
+	switch {
+	case errors.Is(err, errState):
+		return Decision{Do: Wait, Reason: string(job.StateUnavailable), Message: err.Error()}, err
+	case errors.Is(err, errNotOurs):
+		return Decision{Do: Wait, Reason: v1alpha1.ReasonNameConflict, Message: err.Error()}, err
+	}
+	return d, err
+}
+
+// create makes the Run. Its name follows from its cause, so that the same decision taken twice makes one Run.
+func (r *Reconciler) create(ctx context.Context, in Input, d Decision) error {
+	run := newRun(in, d)
+	if err := controllerutil.SetControllerReference(in.Workspace, run, r.Client.Scheme()); err != nil {
+		return fmt.Errorf("owning Run: %w", err)
+	}
+	err := r.Client.Create(ctx, run)
+	if apierrors.IsAlreadyExists(err) {
+		return r.recognize(ctx, in.Workspace, run)
+	}
+	if err != nil {
+		return fmt.Errorf("creating Run: %w", err)
+	}
+	return nil
+}
+
+func newRun(in Input, d Decision) *v1alpha1.Run {
+	w := in.Workspace
+	hash := names.Hash(string(w.UID), string(d.Trigger.Kind), d.Trigger.Key, strconv.Itoa(int(d.Attempt)))
+	return &v1alpha1.Run{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: w.Namespace,
+			Name:      names.Join(w.Name, hash),
+			Labels: map[string]string{
+				pod.LabelName:           pod.Name,
+				v1alpha1.LabelWorkspace: names.Label(w.Name),
+			},
+		},
+		Spec: v1alpha1.RunSpec{
+			WorkspaceName: w.Name,
+			Operation:     d.Operation,
+			Trigger:       d.Trigger,
+			InputsDigest:  in.Digest,
+			Attempt:       d.Attempt,
+		},
+	}
+}
+
+// recognize accepts a Run that an earlier pass made, and nothing else.
+func (r *Reconciler) recognize(ctx context.Context, w *v1alpha1.Workspace, run *v1alpha1.Run) error {
+	var found v1alpha1.Run
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(run), &found); err != nil {
+		return fmt.Errorf("reading Run %q: %w", run.Name, client.IgnoreNotFound(err))
+	}
+	if !metav1.IsControlledBy(&found, w) {
+		return fmt.Errorf("creating Run %q: %w", run.Name, errNotOurs)
+	}
+	return nil
+}
+
+func (r *Reconciler) cancel(ctx context.Context, run *v1alpha1.Run) error {
+	before := run.DeepCopy()
+	run = run.DeepCopy()
+	run.Spec.Cancel = true
+	if err := r.Client.Patch(ctx, run, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("canceling Run %q: %w", run.Name, client.IgnoreNotFound(err))
+	}
+	return nil
+}
+
+// dismantle lets a Workspace go whose state holds nothing (any more), and otherwise makes the Run that empties it. Asking
+// the state first means that a Workspace whose configuration never worked needs no Run to be deleted.
+func (r *Reconciler) dismantle(ctx context.Context, in Input, d Decision) (released bool, err error) {
+	gone, err := r.State.Forget(ctx, in.Workspace)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", errState, err)
+	}
+	if gone {
+		return true, r.release(ctx, in.Workspace)
+	}
+	err = r.create(ctx, in, d)
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		// No Pod can be made here any more. The state is kept, so that what is left can still be found and removed.
+		log.FromContext(ctx).Info("namespace is being deleted: infrastructure is left as it is and the state is kept",
+			"uid", in.Workspace.UID)
+		orphaned.Inc()
+		return true, r.release(ctx, in.Workspace)
+	}
+	return false, err
+}
+
+func (r *Reconciler) release(ctx context.Context, w *v1alpha1.Workspace) error {
+	before := w.DeepCopy()
+	controllerutil.RemoveFinalizer(w, v1alpha1.Finalizer)
+	if err := r.Client.Patch(ctx, w, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("removing finalizer: %w", client.IgnoreNotFound(err))
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package workspace
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/runner/inputs"
+	"github.com/plumbline-dev/plumbline/runner/run"
+	"github.com/plumbline-dev/plumbline/runner/schedule"
+)
+
+// gather reads all that decides about a Workspace. It is the only file here that reads the cluster for a decision.
+func (r *Reconciler) gather(ctx context.Context, w *v1alpha1.Workspace) (Input, error) {
+	in := Input{Workspace: w, Reruns: map[string]bool{}, Now: r.Clock.Now()}
+	if err := r.runs(ctx, &in); err != nil {
+		return Input{}, err
+	}
+	var class *v1alpha1.RunnerClass
+	var err error
+	if class, err = inputs.Class(ctx, r.Client, w); err != nil {
+		if err := in.lacks(err); err != nil {
+			return Input{}, err
+		}
+	}
+	in.Retry = retryPolicy(w, class)
+	if in.Active == nil && w.DeletionTimestamp == nil {
+		if err := r.digest(ctx, &in); err != nil {
+			return Input{}, err
+		}
+	}
+	in.ticks()
+	return in, nil
+}
+
+// runs sorts the Workspace's Runs into what the rules ask for.
+func (r *Reconciler) runs(ctx context.Context, in *Input) error {
+	var list v1alpha1.RunList
+	err := r.Client.List(ctx, &list, client.InNamespace(in.Workspace.Namespace),
+		client.MatchingFields{run.IndexWorkspace: in.Workspace.Name})
+	if err != nil {
+		return fmt.Errorf("listing Runs: %w", err)
+	}
+	mine := slices.DeleteFunc(list.Items, func(x v1alpha1.Run) bool { return foreign(in.Workspace, &x) })
+	in.Active = run.Turn(mine)
+	for i := range mine {
+		if t := mine[i].Spec.Trigger; t.Kind == v1alpha1.TriggerRerun {
+			in.Reruns[t.Key] = true
+		}
+		if run.Finished(&mine[i]) {
+			in.Finished = append(in.Finished, mine[i])
+		}
+	}
+	slices.SortFunc(in.Finished, func(a, b v1alpha1.Run) int {
+		return cmp.Or(a.Status.FinishedAt.Compare(b.Status.FinishedAt.Time), a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
+			cmp.Compare(a.Name, b.Name))
+	})
+	for i := len(in.Finished) - 1; i >= 0 && in.Last == nil; i-- {
+		if Tells(&in.Finished[i]) {
+			in.Last = &in.Finished[i]
+		}
+	}
+	return nil
+}
+
+// foreign tells whether a Run belongs to an earlier Workspace of the same name.
+func foreign(w *v1alpha1.Workspace, r *v1alpha1.Run) bool {
+	for _, o := range r.OwnerReferences {
+		if o.Kind == "Workspace" && o.UID != w.UID {
+			return true
+		}
+	}
+	return false
+}
+
+// Tells says whether a finished Run speaks for its Workspace: it was launched, and it was to bring about, or on schedule
+// to confirm, what is asked for. A person's Plan or Refresh, or part of an apply, doesn't.
+func Tells(r *v1alpha1.Run) bool {
+	if r.Status.StartedAt == nil || len(r.Spec.Targets) > 0 {
+		return false
+	}
+	switch r.Spec.Operation {
+	case v1alpha1.OperationApply, v1alpha1.OperationDestroy:
+		return true
+	case v1alpha1.OperationPlan:
+		return r.Spec.Trigger.Kind == v1alpha1.TriggerSchedule || r.Spec.Trigger.Kind == v1alpha1.TriggerRetry
+	}
+	return false
+}
+
+// digest renders the inputs as a Run would.
+func (r *Reconciler) digest(ctx context.Context, in *Input) error {
+	bundle, err := inputs.Bundle(ctx, r.Live, in.Workspace)
+	if err != nil {
+		return in.lacks(err)
+	}
+	in.Digest = bundle.Digest
+	return nil
+}
+
+// lacks keeps what is missing as a fact; any other error is a failed read and stays one.
+func (in *Input) lacks(err error) error {
+	var m *inputs.MissingError
+	if !errors.As(err, &m) {
+		return err
+	}
+	in.Missing, in.MissingReason = m.What, m.Reason
+	return nil
+}
+
+// ticks reads the schedule. One that is wrong stops the Workspace: it would else never be compared with reality, and
+// nobody would notice.
+func (in *Input) ticks() {
+	d := in.Workspace.Spec.Drift
+	if d == nil {
+		return
+	}
+	s, err := schedule.For(*d, in.Workspace.UID, in.Workspace.CreationTimestamp.Time)
+	if err != nil {
+		in.Invalid = err.Error()
+		return
+	}
+	since := in.Workspace.CreationTimestamp.Time
+	if last := in.Workspace.Status.LastScheduleTime; last != nil {
+		since = last.Time
+	}
+	for i := range in.Finished {
+		if tick, ok := tickOf(&in.Finished[i]); ok && tick.After(since) {
+			since = tick
+		}
+	}
+	if tick, due := s.Due(since, in.Now); due {
+		in.Tick = tick
+	}
+	in.NextTick = s.Next(in.Now)
+}
+
+// tickOf is the tick that a scheduled Run was made for.
+func tickOf(r *v1alpha1.Run) (time.Time, bool) {
+	if r.Spec.Trigger.Kind != v1alpha1.TriggerSchedule {
+		return time.Time{}, false
+	}
+	tick, err := time.Parse(time.RFC3339, r.Spec.Trigger.Key)
+	return tick, err == nil
+}
+
+func retryPolicy(w *v1alpha1.Workspace, c *v1alpha1.RunnerClass) RetryPolicy {
+	p := RetryPolicy{Limit: 5, MinDelay: 15 * time.Second, MaxDelay: 15 * time.Minute}
+	if c != nil {
+		p.override(c.Spec.Retry)
+	}
+	p.override(w.Spec.Retry)
+	return p
+}
+
+func (p *RetryPolicy) override(by *v1alpha1.Retry) {
+	if by == nil {
+		return
+	}
+	if by.Limit != nil {
+		p.Limit = *by.Limit
+	}
+	if by.MinDelay != nil {
+		p.MinDelay = by.MinDelay.Duration
+	}
+	if by.MaxDelay != nil {
+		p.MaxDelay = by.MaxDelay.Duration
+	}
+}

@@ -1,0 +1,118 @@
+package workspace
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/names"
+	"github.com/plumbline-dev/plumbline/runner/pod"
+)
+
+const (
+	labelOutputs      = "plumbline.dev/outputs"
+	annotationOutputs = "plumbline.dev/outputs-digest"
+)
+
+// outputs makes the outputs' Secret say what the last apply said. A Secret that was edited or deleted by hand is made
+// anew. A Run that changed nothing read no outputs, so then the Secret has only to agree with itself.
+func (r *Reconciler) outputs(ctx context.Context, in Input) error {
+	w := in.Workspace
+	if w.DeletionTimestamp != nil || in.Active != nil || !applied(in.Last) {
+		return nil
+	}
+	secret, err := r.outputsSecret(ctx, w)
+	if err != nil {
+		return err
+	}
+	same, err := intact(secret, in.Last.Status.OutputsDigest)
+	if err != nil || same {
+		return err
+	}
+	values, err := r.State.Outputs(ctx, w.Namespace, w.Name)
+	if err != nil {
+		return fmt.Errorf("%w: reading outputs: %w", errState, err)
+	}
+	return r.writeOutputs(ctx, w, secret, job.SecretData(values))
+}
+
+// applied tells whether a Run brought the infrastructure to what its inputs say.
+func applied(r *v1alpha1.Run) bool {
+	return r != nil && r.Spec.Operation == v1alpha1.OperationApply && succeeded(r)
+}
+
+func outputsName(w *v1alpha1.Workspace) string {
+	if w.Spec.Outputs != nil && w.Spec.Outputs.SecretName != "" {
+		return w.Spec.Outputs.SecretName
+	}
+	return names.Join(w.Name, "outputs")
+}
+
+// outputsSecret reads the Secret; one without a resource version stands for none.
+func (r *Reconciler) outputsSecret(ctx context.Context, w *v1alpha1.Workspace) (*corev1.Secret, error) {
+	var s corev1.Secret
+	name := outputsName(w)
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: w.Namespace, Name: name}, &s)
+	if apierrors.IsNotFound(err) {
+		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name}}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading Secret %q: %w", name, err)
+	}
+	if !metav1.IsControlledBy(&s, w) {
+		return nil, fmt.Errorf("writing outputs to Secret %q: %w", name, errNotOurs)
+	}
+	return &s, nil
+}
+
+// intact tells whether the Secret's data is what was written there, and of the wanted digest when one is known.
+func intact(s *corev1.Secret, want string) (bool, error) {
+	if s.ResourceVersion == "" {
+		return false, nil
+	}
+	digest, err := job.DigestOutputs(s.Data)
+	if err != nil {
+		return false, err
+	}
+	return digest == s.Annotations[annotationOutputs] && (want == "" || want == digest), nil
+}
+
+func (r *Reconciler) writeOutputs(ctx context.Context, w *v1alpha1.Workspace, s *corev1.Secret, data map[string][]byte) error {
+	digest, err := job.DigestOutputs(data)
+	if err != nil {
+		return err
+	}
+	s.Data = data
+	s.Labels = merge(s.Labels, map[string]string{
+		pod.LabelName: pod.Name, v1alpha1.LabelWorkspace: names.Label(w.Name), labelOutputs: "true",
+	})
+	s.Annotations = merge(s.Annotations, map[string]string{annotationOutputs: digest})
+	if err := controllerutil.SetControllerReference(w, s, r.Client.Scheme()); err != nil {
+		return fmt.Errorf("owning Secret: %w", err)
+	}
+	if s.ResourceVersion == "" {
+		err = r.Client.Create(ctx, s)
+	} else {
+		err = r.Client.Update(ctx, s)
+	}
+	if err != nil {
+		return fmt.Errorf("writing outputs to Secret %q: %w", s.Name, err)
+	}
+	return nil
+}
+
+func merge(a, b map[string]string) map[string]string {
+	if a == nil {
+		a = map[string]string{}
+	}
+	maps.Copy(a, b)
+	return a
+}

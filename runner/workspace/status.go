@@ -1,0 +1,272 @@
+package workspace
+
+import (
+	"fmt"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+// summarize writes the Workspace's status from what was read and decided. It is the only writer of Ready.
+//
+// While a Run goes on that nothing depends on (a drift check or a rerun of a Workspace that is Ready) nothing is
+// changed: it costs no write, and Ready stays as it was.
+func summarize(in Input, d Decision) {
+	s := &in.Workspace.Status
+	s.ObservedGeneration = in.Workspace.Generation
+	history(in, s)
+	drift(in, s)
+	ready := readiness(in, d)
+	setCondition(in.Workspace, ready)
+	toggle(in.Workspace, v1alpha1.ConditionReconciling, reconciling(in, d, ready))
+	toggle(in.Workspace, v1alpha1.ConditionStalled, stall(d))
+	s.WaitingFor = waitingFor(in, d)
+	if d.Do == Wait && in.Active == nil {
+		s.NextRunTime = nextRunTime(in, d)
+	}
+}
+
+// history takes over what finished Runs say, so that it outlives them.
+func history(in Input, s *v1alpha1.WorkspaceStatus) {
+	for i := range in.Finished {
+		r := &in.Finished[i]
+		if tick, ok := tickOf(r); ok && (s.LastScheduleTime == nil || tick.After(s.LastScheduleTime.Time)) {
+			s.LastScheduleTime = new(metav1.NewTime(tick))
+		}
+		if r.Spec.Trigger.Kind == v1alpha1.TriggerRerun && r.Spec.Trigger.Key == in.Workspace.Annotations[v1alpha1.AnnotationRerun] {
+			s.LastRerun = r.Spec.Trigger.Key
+		}
+		if applied(r) && Tells(r) && (s.Applied == nil || r.Status.FinishedAt.After(s.Applied.At.Time)) {
+			s.Applied = &v1alpha1.Applied{
+				Run: r.Name, InputsDigest: r.Status.InputsDigest, At: *r.Status.FinishedAt, StateSerial: serial(r, s.Applied),
+			}
+		}
+	}
+	if n := len(in.Finished); n > 0 {
+		s.LastRun = lastRun(&in.Finished[n-1])
+	}
+	s.Failures = 0
+	if in.Last != nil && !succeeded(in.Last) {
+		s.Failures = in.Last.Spec.Attempt
+	}
+}
+
+// serial is the state's: a Run that wrote no state doesn't know it, and it is the one of before then.
+func serial(r *v1alpha1.Run, before *v1alpha1.Applied) int64 {
+	if r.Status.StateSerial == 0 && before != nil {
+		return before.StateSerial
+	}
+	return r.Status.StateSerial
+}
+
+func lastRun(r *v1alpha1.Run) *v1alpha1.LastRun {
+	return &v1alpha1.LastRun{
+		Name:         r.Name,
+		Trigger:      r.Spec.Trigger.Kind,
+		Operation:    r.Spec.Operation,
+		Result:       r.Status.Class,
+		FinishedAt:   *r.Status.FinishedAt,
+		InputsDigest: r.Status.InputsDigest,
+		Attempt:      r.Spec.Attempt,
+		Changes:      r.Status.Changes,
+		Message:      r.Status.Message,
+	}
+}
+
+// drift follows the last Run that told: one that planned only and found changes found drift, one that ended well
+// otherwise left none.
+func drift(in Input, s *v1alpha1.WorkspaceStatus) {
+	if in.Last == nil || !succeeded(in.Last) {
+		return
+	}
+	if job.Class(in.Last.Status.Class) != job.Planned {
+		s.Drift = nil
+		setCondition(in.Workspace, metav1.Condition{
+			Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInSync,
+			Message: "reality is what the configuration says",
+		})
+		return
+	}
+	found := in.Last.Status.Drift
+	if found == nil {
+		found = &v1alpha1.DriftStatus{DetectedAt: *in.Last.Status.FinishedAt}
+	}
+	s.Drift = found.DeepCopy()
+	setCondition(in.Workspace, metav1.Condition{
+		Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDriftDetected,
+		Message: fmt.Sprintf("%d resources differ from the configuration; Run %s has the plan", found.Total, in.Last.Name),
+	})
+}
+
+// readiness is what Ready says.
+func readiness(in Input, d Decision) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: d.Reason, Message: d.Message}
+	old := apimeta.FindStatusCondition(in.Workspace.Status.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case in.Workspace.DeletionTimestamp != nil:
+		return destroying(c)
+	case changing(in, d) || in.Last == nil && unanswered(d):
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonProgressing
+		c.Message = change(in, d)
+		return c
+	case blocked(in, d):
+		return c
+	case in.Last == nil:
+		return unknown(old, in.Workspace)
+	case !succeeded(in.Last):
+		c.Reason, c.Message = in.Last.Status.Class, in.Last.Status.Message
+		return c
+	}
+	return good(in, old)
+}
+
+// unanswered: nothing was ever tried, and something is being done about it now.
+func unanswered(d Decision) bool { return d.Do == Create || d.Reason == v1alpha1.ReasonProgressing }
+
+// blocked: something stands in the way that has nothing to do with how the last Run ended.
+func blocked(in Input, d Decision) bool {
+	switch d.Reason {
+	case v1alpha1.ReasonNameConflict, string(job.StateUnavailable):
+		return true
+	case v1alpha1.ReasonSuspended:
+		return in.Last == nil && in.Workspace.Status.Applied == nil
+	}
+	return in.Invalid != "" && in.Active == nil || in.Missing != "" && in.Active == nil && d.Do == Wait
+}
+
+// changing: a Run is on its way that makes the Workspace something else.
+func changing(in Input, d Decision) bool {
+	if in.Active != nil {
+		k := in.Active.Spec.Trigger.Kind
+		return k == v1alpha1.TriggerChange || k == v1alpha1.TriggerDependency
+	}
+	return d.Do == Create && (d.Trigger.Kind == v1alpha1.TriggerChange || d.Trigger.Kind == v1alpha1.TriggerDependency)
+}
+
+func change(in Input, d Decision) string {
+	if in.Active != nil {
+		return progress(in.Active)
+	}
+	return fmt.Sprintf("a Run (%s, %s) is being started", d.Operation, d.Trigger.Kind)
+}
+
+func destroying(c metav1.Condition) metav1.Condition {
+	if c.Reason == "" {
+		c.Reason = v1alpha1.ReasonDestroying
+	}
+	return c
+}
+
+// unknown is for a Workspace whose Runs are gone (deleted by a person): what was said before stays.
+func unknown(old *metav1.Condition, w *v1alpha1.Workspace) metav1.Condition {
+	if old != nil {
+		return *old
+	}
+	c := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending, Message: "no Run has ended yet",
+	}
+	if a := w.Status.Applied; a != nil {
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, string(job.Applied), "applied by Run "+a.Run
+	}
+	return c
+}
+
+// good is what Ready says after a Run that ended well. A plan that only reports changes nothing about Ready, unless Ready
+// spoke of a failed Run that this one was the retry of.
+func good(in Input, old *metav1.Condition) metav1.Condition {
+	if job.Class(in.Last.Status.Class) == job.Planned && old != nil && old.Status == metav1.ConditionTrue {
+		return *old
+	}
+	c := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: in.Last.Status.Class,
+		Message: "Run " + in.Last.Name + " ended well",
+	}
+	if ch := in.Last.Status.Changes; ch != nil {
+		c.Message = fmt.Sprintf("Run %s: %s", in.Last.Name, ch.Summary)
+	}
+	return c
+}
+
+// reconciling says what goes on, for a Workspace that isn't Ready or is about to become something else.
+func reconciling(in Input, d Decision, ready metav1.Condition) *metav1.Condition {
+	c := &metav1.Condition{Type: v1alpha1.ConditionReconciling, Status: metav1.ConditionTrue}
+	switch {
+	case d.Stalled || d.Reason == v1alpha1.ReasonSuspended || ready.Status == metav1.ConditionTrue:
+		return nil
+	case in.Active != nil:
+		c.Reason, c.Message = v1alpha1.ReasonProgressing, progress(in.Active)
+	case d.Do != Wait:
+		c.Reason, c.Message = v1alpha1.ReasonProgressing, change(in, d)
+	case in.Last != nil && !succeeded(in.Last) && !d.At.IsZero():
+		c.Reason = v1alpha1.ReasonRetrying
+		c.Message = fmt.Sprintf("attempt %d failed; the next one starts at %s", in.Last.Spec.Attempt, d.At.UTC().Format(time.RFC3339))
+	default:
+		c.Reason, c.Message = d.Reason, d.Message
+	}
+	if c.Reason == "" {
+		return nil
+	}
+	return c
+}
+
+func stall(d Decision) *metav1.Condition {
+	if !d.Stalled {
+		return nil
+	}
+	return &metav1.Condition{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: d.Reason, Message: d.Message}
+}
+
+func waitingFor(in Input, d Decision) string {
+	switch {
+	case in.Active != nil && in.Workspace.DeletionTimestamp == nil:
+		return in.Workspace.Status.WaitingFor
+	case d.Do == Wait && !d.Stalled && (in.Last == nil || d.Reason != in.Last.Status.Class):
+		return d.Message
+	}
+	return ""
+}
+
+// nextRunTime is when time alone starts the next Run; what is missing or suspended has no time.
+func nextRunTime(in Input, d Decision) *metav1.Time {
+	if d.At.IsZero() || in.Missing != "" || in.Workspace.Spec.Suspend {
+		return nil
+	}
+	at := d.At
+	if !in.NextTick.IsZero() && in.NextTick.Before(at) {
+		at = in.NextTick
+	}
+	return new(metav1.NewTime(at.Truncate(time.Second)))
+}
+
+// until is how long to wait before looking again; zero for until something changes.
+func until(in Input, d Decision) time.Duration {
+	if d.Do != Wait || in.Active != nil {
+		return 0
+	}
+	at := d.At
+	if !in.NextTick.IsZero() && !in.Workspace.Spec.Suspend && (at.IsZero() || in.NextTick.Before(at)) {
+		at = in.NextTick
+	}
+	if at.IsZero() {
+		return 0
+	}
+	return max(at.Sub(in.Now), time.Millisecond)
+}
+
+func setCondition(w *v1alpha1.Workspace, c metav1.Condition) {
+	c.ObservedGeneration = w.Generation
+	apimeta.SetStatusCondition(&w.Status.Conditions, c)
+}
+
+// toggle sets a condition that is there only while it is True, as kstatus wants it.
+func toggle(w *v1alpha1.Workspace, kind string, c *metav1.Condition) {
+	if c == nil {
+		apimeta.RemoveStatusCondition(&w.Status.Conditions, kind)
+		return
+	}
+	setCondition(w, *c)
+}

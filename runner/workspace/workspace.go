@@ -1,0 +1,109 @@
+// Package workspace decides which Run a Workspace needs now, makes it, and tells users how the Workspace stands.
+//
+//	Workspace, Runs, RunnerClass, inputs, clock --gather--> Input --Next--> Decision --act--> Run
+//	                                                                   \--summarize--> Workspace.status
+//
+// Only this package creates Runs of its own accord. It never waits for one: finished Runs come back by a watch.
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+// State is what the controller asks of the state service.
+type State interface {
+	// Outputs are the newest outputs of a Workspace; empty when there are none yet.
+	Outputs(ctx context.Context, namespace, workspace string) (map[string]job.Output, error)
+	// Forget removes a Workspace's state when nothing is left in it, and tells whether it is gone.
+	Forget(ctx context.Context, w *v1alpha1.Workspace) (gone bool, err error)
+}
+
+// Reconciler handles Workspaces. It holds collaborators only.
+type Reconciler struct {
+	Client client.Client
+	// Live reads from the API server itself, past every cache: Secrets are never cached.
+	Live     client.Reader
+	Recorder events.EventRecorder
+	Clock    clock.PassiveClock
+	State    State
+}
+
+// Reconcile handles one Workspace.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var w v1alpha1.Workspace
+	if err := r.Client.Get(ctx, req.NamespacedName, &w); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if w.DeletionTimestamp != nil && !controllerutil.ContainsFinalizer(&w, v1alpha1.Finalizer) {
+		return ctrl.Result{}, nil
+	}
+	if err := r.hold(ctx, &w); err != nil {
+		return ctrl.Result{}, err
+	}
+	in, err := r.gather(ctx, &w)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	d := Next(in)
+	released, err := r.act(ctx, in, d)
+	if released {
+		return ctrl.Result{}, err
+	}
+	d, err = visible(d, err)
+	return r.conclude(ctx, in, d, err)
+}
+
+// conclude writes the status once, tells about it, and tidies up when nothing else is to be done.
+func (r *Reconciler) conclude(ctx context.Context, in Input, d Decision, acted error) (ctrl.Result, error) {
+	before := in.Workspace.DeepCopy()
+	summarize(in, d)
+	if err := r.patch(ctx, before, in.Workspace); err != nil {
+		return ctrl.Result{}, errors.Join(acted, err)
+	}
+	r.announce(before, in.Workspace)
+	if acted != nil {
+		return ctrl.Result{}, acted
+	}
+	if d.Do == Wait && in.Active == nil {
+		if err := r.prune(ctx, in); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	return ctrl.Result{RequeueAfter: until(in, d)}, nil
+}
+
+func (r *Reconciler) patch(ctx context.Context, before, after *v1alpha1.Workspace) error {
+	if apiequality.Semantic.DeepEqual(before.Status, after.Status) {
+		return nil
+	}
+	from := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Status().Patch(ctx, after, from); err != nil {
+		return fmt.Errorf("writing Workspace status: %w", client.IgnoreNotFound(err))
+	}
+	return nil
+}
+
+// hold adds the finalizer before the first Run, so that nothing is made that nobody would take apart.
+func (r *Reconciler) hold(ctx context.Context, w *v1alpha1.Workspace) error {
+	if w.DeletionTimestamp != nil || controllerutil.ContainsFinalizer(w, v1alpha1.Finalizer) {
+		return nil
+	}
+	before := w.DeepCopy()
+	controllerutil.AddFinalizer(w, v1alpha1.Finalizer)
+	if err := r.Client.Patch(ctx, w, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("adding finalizer: %w", err)
+	}
+	return nil
+}
