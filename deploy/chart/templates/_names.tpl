@@ -1,0 +1,45 @@
+{{/* The release's name, and the chart's where the release is not named after it. */}}
+{{- define "plumbline.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "plumbline.controller" -}}{{ include "plumbline.fullname" . }}-controller{{- end -}}
+{{- define "plumbline.state" -}}{{ include "plumbline.fullname" . }}-state{{- end -}}
+{{- define "plumbline.tls" -}}{{ include "plumbline.state" . }}-tls{{- end -}}
+
+{{/* Argument: (list $ component) */}}
+{{- define "plumbline.selector" -}}
+app.kubernetes.io/name: plumbline
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{- define "plumbline.labels" -}}
+{{- $ := index . 0 -}}
+app.kubernetes.io/name: plumbline
+app.kubernetes.io/instance: {{ $.Release.Name }}
+{{- with index . 1 }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+app.kubernetes.io/version: {{ $.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $.Release.Service }}
+helm.sh/chart: {{ $.Chart.Name }}-{{ $.Chart.Version }}
+{{- with $.Values.extraLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Argument: (list $ image) */}}
+{{- define "plumbline.image" -}}
+{{- $ := index . 0 -}}
+{{- $image := $.Values.image -}}
+{{- with $image.registry }}{{ . }}/{{ end -}}
+{{ $image.repository }}/{{ index . 1 }}:{{ $image.tag | default $.Chart.AppVersion }}
+{{- end -}}
