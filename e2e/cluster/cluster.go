@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/plumbline-dev/plumbline/e2e/cluster/supervise"
 	"github.com/plumbline-dev/plumbline/internal/tools"
@@ -97,7 +96,7 @@ func Find(ctx context.Context) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if os.Getenv("PLUMBLINE_KUBECONFIG") != "" {
+	if external() != "" {
 		return &Cluster{layout: l, external: true}, nil
 	}
 	who, ok := running(ctx)

@@ -1,9 +1,9 @@
 package cluster
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,11 +22,12 @@ func writeConfig(l layout, bin map[string]string) error {
 		run("cni", "10-plumbline.conflist"): cniConfig(),
 		l.config("kubelet.json"):            kubeletConfig(l),
 		l.config("kube-proxy.json"):         proxyConfig(l),
-		l.kubeconfig():                      kubeconfig(l, "admin"),
 	}
-	for _, client := range []string{"kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "coredns"} {
-		objects[l.kubeconfigOf(client)] = kubeconfig(l, client)
+	access, err := kubeconfigs(l)
+	if err != nil {
+		return err
 	}
+	maps.Copy(objects, access)
 	for path, o := range objects {
 		text, err := json.MarshalIndent(o, "", "  ")
 		if err != nil {
@@ -153,24 +154,4 @@ func corefile(l layout) string {
     }
 %s}
 `, gateway, clusterZone, l.kubeconfigOf("coredns"), forward)
-}
-
-// kubeconfig holds its certificates inside, so that a copy works anywhere on the machine.
-func kubeconfig(l layout, client string) object {
-	return object{
-		"apiVersion": "v1", "kind": "Config", "current-context": nodeName,
-		"clusters": []object{{"name": nodeName, "cluster": object{
-			"server": apiServer, "certificate-authority-data": encoded(l.pki("ca.crt")),
-		}}},
-		"users": []object{{"name": client, "user": object{
-			"client-certificate-data": encoded(l.pki(client + ".crt")),
-			"client-key-data":         encoded(l.pki(client + ".key")),
-		}}},
-		"contexts": []object{{"name": nodeName, "context": object{"cluster": nodeName, "user": client}}},
-	}
-}
-
-func encoded(path string) string {
-	data, _ := os.ReadFile(path)
-	return base64.StdEncoding.EncodeToString(data)
 }

@@ -21,7 +21,7 @@ func Down(ctx context.Context, options Options) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("PLUMBLINE_KUBECONFIG") != "" {
+	if external() != "" {
 		options.log()("leaving the cluster that PLUMBLINE_KUBECONFIG names as it is")
 		return removeAccess(l)
 	}

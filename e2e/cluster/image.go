@@ -5,10 +5,35 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 
 	"github.com/plumbline-dev/plumbline/e2e/cluster/archive"
 )
+
+// LoadProgram builds a Go program of this checkout, such as "./e2e/cluster/pause", and hands it to the node as an image
+// with nothing else in it: what a test needs to run in a Pod rarely needs more.
+func (c *Cluster) LoadProgram(ctx context.Context, image, pkg string) error {
+	tar, err := programImage(ctx, c.layout, image, pkg)
+	if err != nil {
+		return err
+	}
+	return c.Load(ctx, tar)
+}
+
+func programImage(ctx context.Context, l layout, image, pkg string) (string, error) {
+	name := path.Base(pkg)
+	binary := l.state("bin", name)
+	if err := compile(ctx, l, pkg, binary); err != nil {
+		return "", err
+	}
+	tar := binary + ".tar"
+	return tar, archive.Write(tar, archive.Image{
+		Name:       image,
+		Files:      map[string]string{"/" + name: binary},
+		Entrypoint: []string{"/" + name},
+	})
+}
 
 // compile builds a Go program of this checkout as a static binary.
 func compile(ctx context.Context, l layout, pkg, to string) error {
@@ -19,20 +44,6 @@ func compile(ctx context.Context, l layout, pkg, to string) error {
 		return fmt.Errorf("compiling %s: %w\n%s", pkg, err, output)
 	}
 	return nil
-}
-
-// makePauseImage makes the image of every Pod's sandbox.
-func makePauseImage(ctx context.Context, l layout) (string, error) {
-	binary, to := l.state("bin", "pause"), l.state("bin", "pause.tar")
-	if err := compile(ctx, l, "./e2e/cluster/pause", binary); err != nil {
-		return "", err
-	}
-	return to, archive.Write(to, archive.Image{
-		Name:       pauseImage,
-		Files:      map[string]string{"/pause": binary},
-		Entrypoint: []string{"/pause"},
-		User:       "65535:65535",
-	})
 }
 
 // importImages hands archives, as docker or OCI write them, to containerd.

@@ -49,6 +49,7 @@ func (l layout) state(parts ...string) string {
 func (l layout) kubeconfig() string           { return l.state("kubeconfig") }
 func (l layout) pki(name string) string       { return l.state("pki", name) }
 func (l layout) log(name string) string       { return l.state("logs", name+".log") }
+func (l layout) kubectl() string              { return l.state("bin", "kubectl") }
 func (l layout) supervisor() string           { return l.state("bin", "cluster") }
 func (l layout) config(name string) string    { return l.state("config", name) }
 func (l layout) kubeconfigOf(n string) string { return l.state("config", n+".kubeconfig") }
@@ -56,6 +57,8 @@ func (l layout) kubeconfigOf(n string) string { return l.state("config", n+".kub
 func run(parts ...string) string  { return filepath.Join(append([]string{runFolder}, parts...)...) }
 func data(parts ...string) string { return filepath.Join(append([]string{dataFolder}, parts...)...) }
 
+// completeFile tells a cluster that came up from one whose `up` was interrupted.
+func completeFile() string     { return run("complete") }
 func containerdSocket() string { return run("containerd.sock") }
 func controlSocket() string    { return run("control.sock") }
 func ownerFile() string        { return run("owner.json") }
@@ -64,6 +67,10 @@ func (l layout) makeFolders() error {
 	folders := []string{
 		l.state("pki"), l.state("logs"), l.state("config"), l.state("bin"),
 		run(), run("cni"), data("etcd"), data("containerd"), data("kubelet"), data("pods"),
+	}
+	// The logs of the last cluster were kept until now.
+	if err := os.RemoveAll(l.state("logs")); err != nil {
+		return fmt.Errorf("removing old logs: %w", err)
 	}
 	for _, folder := range folders {
 		if err := os.MkdirAll(folder, 0o755); err != nil {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-const commandTimeout = time.Minute
+// commandTimeout is for the slowest: unpacking a large image on a busy machine.
+const commandTimeout = 5 * time.Minute
 
 // command runs a short program of the machine and returns its standard output.
 func command(ctx context.Context, input io.Reader, argv ...string) (string, error) {

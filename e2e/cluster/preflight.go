@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -27,7 +28,7 @@ func preflight(ctx context.Context, log tools.Logf) error {
 	if err := tools.Debian(ctx, log, "iptables", "iproute2", "mount"); err != nil {
 		return err
 	}
-	for _, check := range []func() error{checkControllers, checkSpace, checkOverlay} {
+	for _, check := range []func() error{checkPrograms, checkControllers, checkSpace, checkOverlay} {
 		if err := check(); err != nil {
 			return fmt.Errorf("%w: %w", ErrMachine, err)
 		}
@@ -41,6 +42,16 @@ func checkFree(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrMachine, err)
 	}
 	return checkOtherNode(ctx)
+}
+
+// checkPrograms is for machines that have no Debian packages to install.
+func checkPrograms() error {
+	for _, name := range []string{"iptables-save", "iptables-restore", "ip", "mount", "go"} {
+		if _, err := exec.LookPath(name); err != nil {
+			return fmt.Errorf("the program %s is missing: install it", name)
+		}
+	}
+	return nil
 }
 
 func checkControllers() error {
@@ -87,20 +98,30 @@ func checkOverlay() error {
 	return syscall.Unmount(merged, 0)
 }
 
-// checkPorts tries the fixed ports on the loopback address; those on the bridge's address can't be taken yet.
+// addresses are tried before the start. The bridge's own address can't be taken yet, because there is no bridge; who holds
+// one of its ports on all addresses is found by trying one that nobody uses.
+var addresses = map[string]string{
+	"127.0.0.1:12379": "etcd", "127.0.0.1:12380": "etcd", "127.0.0.1:10248": "kubelet",
+	"127.0.0.1:10257": "kube-controller-manager", "127.0.0.1:10259": "kube-scheduler",
+	"127.0.0.1:10256": "kube-proxy", "127.0.0.1:10249": "kube-proxy", "127.0.0.1:8181": "coredns",
+	"127.0.0.9:6443": "kube-apiserver", "127.0.0.9:10250": "kubelet", "127.0.0.9:1053": "coredns",
+}
+
 func checkPorts() error {
-	ports := map[string]string{
-		"12379": "etcd", "12380": "etcd", "10248": "kubelet", "10257": "kube-controller-manager",
-		"10259": "kube-scheduler", "10256": "kube-proxy", "10249": "kube-proxy", "8181": "coredns",
-	}
-	for port, name := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			return fmt.Errorf("port %s, which %s needs, is taken: %w", port, name, err)
+	for address, name := range addresses {
+		if err := checkAddress(address); err != nil {
+			return fmt.Errorf("the port of %s is taken: %w", name, err)
 		}
-		_ = listener.Close()
 	}
 	return nil
+}
+
+func checkAddress(address string) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	return listener.Close()
 }
 
 // checkOtherNode: two nodes on one machine fight over packet rules, and sweeping ours would break the other's.

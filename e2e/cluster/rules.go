@@ -47,9 +47,10 @@ func isOurChain(name string) bool {
 	return name == ourChain || strings.HasPrefix(name, "KUBE-") || strings.HasPrefix(name, "CNI-")
 }
 
+// jumpTarget takes the last jump: what looks like an earlier one stands in a comment.
 func jumpTarget(fields []string) string {
-	for i, field := range fields[:len(fields)-1] {
-		if field == "-j" || field == "-g" {
+	for i := len(fields) - 2; i >= 0; i-- {
+		if fields[i] == "-j" || fields[i] == "-g" {
 			return fields[i+1]
 		}
 	}

@@ -95,7 +95,9 @@ func ourMounts() ([]string, error) {
 
 // removeFiles also removes the few files that programs write outside our folders.
 func removeFiles(context.Context) error {
-	removeShimSockets()
+	for _, socket := range shimSockets() {
+		_ = os.Remove(socket)
+	}
 	removeLogLinks()
 	leases, _ := filepath.Glob("/var/lib/cni/results/" + nodeName + "-*")
 	for _, lease := range leases {
@@ -104,8 +106,9 @@ func removeFiles(context.Context) error {
 	return errors.Join(os.RemoveAll(dataFolder), os.RemoveAll(runFolder))
 }
 
-// removeShimSockets removes what killed shims left in containerd's fixed folder; each bundle names its own.
-func removeShimSockets() {
+// shimSockets lists the sockets that shims have in containerd's fixed folder: a killed shim leaves its own.
+func shimSockets() []string {
+	var sockets []string
 	bundles, _ := filepath.Glob(run("containerd", "io.containerd.runtime.v2.task", "k8s.io", "*", "bootstrap.json"))
 	for _, bundle := range bundles {
 		var shim struct {
@@ -115,10 +118,9 @@ func removeShimSockets() {
 		if err != nil || json.Unmarshal(text, &shim) != nil {
 			continue // a shim that was killed before it served has no socket
 		}
-		if path, ok := strings.CutPrefix(shim.Address, "unix://"); ok {
-			_ = os.Remove(path)
-		}
+		sockets = append(sockets, strings.TrimPrefix(shim.Address, "unix://"))
 	}
+	return sockets
 }
 
 // removeLogLinks: the kubelet links every container's log from a fixed folder.

@@ -2,11 +2,11 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -23,8 +23,8 @@ func Up(ctx context.Context, options Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if external := os.Getenv("PLUMBLINE_KUBECONFIG"); external != "" {
-		return adopt(ctx, l, external, options.log())
+	if external() != "" {
+		return adopt(ctx, l, options.log())
 	}
 	if err := preflight(ctx, options.log()); err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func Up(ctx context.Context, options Options) (*Cluster, error) {
 	}
 	defer unlock()
 	found, err := Find(ctx)
-	if errors.Is(err, ErrDown) {
+	if errors.Is(err, ErrDown) || err == nil && !exists(completeFile()) {
 		return start(ctx, l, options.log())
 	}
 	if err != nil {
@@ -43,23 +43,6 @@ func Up(ctx context.Context, options Options) (*Cluster, error) {
 	}
 	options.log()("the cluster of this checkout runs already")
 	return found, found.restart(ctx)
-}
-
-// adopt uses a cluster that someone named on purpose: it only has to answer.
-func adopt(ctx context.Context, l layout, kubeconfig string, log tools.Logf) (*Cluster, error) {
-	version, err := answers(ctx, kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("using the cluster that PLUMBLINE_KUBECONFIG names: %w", err)
-	}
-	text, err := os.ReadFile(kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("copying the kubeconfig: %w", err)
-	}
-	if err := os.MkdirAll(l.state(), 0o755); err != nil {
-		return nil, fmt.Errorf("copying the kubeconfig: %w", err)
-	}
-	log("using the cluster that PLUMBLINE_KUBECONFIG names: Kubernetes %s", version)
-	return &Cluster{layout: l, external: true}, writeAll(map[string]string{l.kubeconfig(): string(text)})
 }
 
 // restart starts what an interrupted test left stopped.
@@ -96,7 +79,8 @@ func start(ctx context.Context, l layout, log tools.Logf) (*Cluster, error) {
 	log("starting Kubernetes ...")
 	c := &Cluster{layout: l, bin: bin}
 	if err := c.launch(ctx); err != nil {
-		return nil, errors.Join(err, ctx.Err())
+		log("it did not start; removing it again. The logs stay in %s", l.state("logs"))
+		return nil, errors.Join(err, sweep(context.WithoutCancel(ctx)), removeAccess(l))
 	}
 	log("the cluster is ready after %.1f s", time.Since(began).Seconds())
 	return c, nil
@@ -129,7 +113,10 @@ func (c *Cluster) launch(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return waitReady(ctx, c.layout)
+	if err := waitReady(ctx, c.layout); err != nil {
+		return err
+	}
+	return writeAll(map[string]string{completeFile(): ""})
 }
 
 // prepare writes what the components read at their start, and makes what they expect of the kernel.
@@ -146,11 +133,14 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	if err := makeCgroups(); err != nil {
 		return err
 	}
+	if err := os.Symlink(filepath.Join(c.bin["kubernetes"], "kubectl"), c.layout.kubectl()); err != nil {
+		return fmt.Errorf("linking kubectl: %w", err)
+	}
 	return makeNetwork(ctx)
 }
 
 func (c *Cluster) loadPause(ctx context.Context) error {
-	tar, err := makePauseImage(ctx, c.layout)
+	tar, err := programImage(ctx, c.layout, pauseImage, "./e2e/cluster/pause")
 	if err != nil {
 		return err
 	}
@@ -212,25 +202,4 @@ func waitReady(ctx context.Context, l layout) error {
 		}
 	}
 	return nil
-}
-
-// writeBinaries notes which binaries the cluster was started with: it stays with them when the pins change.
-func writeBinaries(l layout, bin map[string]string) error {
-	text, err := json.Marshal(bin)
-	if err != nil {
-		return err
-	}
-	return writeAll(map[string]string{l.config("tools.json"): string(text)})
-}
-
-func readBinaries(l layout) (map[string]string, error) {
-	text, err := os.ReadFile(l.config("tools.json"))
-	if err != nil {
-		return nil, fmt.Errorf("reading which binaries the cluster has: %w", err)
-	}
-	var bin map[string]string
-	if err := json.Unmarshal(text, &bin); err != nil {
-		return nil, fmt.Errorf("reading which binaries the cluster has: %w", err)
-	}
-	return bin, nil
 }
