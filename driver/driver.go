@@ -1,0 +1,176 @@
+// Package driver is the process in the runner Pod: it runs Terraform once, for one Run, and tells what came of it.
+//
+//	Params (arguments) + Spec and files (Secret) + credentials (Secrets)
+//	  --prepare--> work folder, environment, loopback proxy to the state service
+//	  --init, plan, apply--> Terraform's -json stream --> readable log and the few facts that decide
+//	  --outputs--> state service
+//	  --report--> job.Result to the state service and to the termination message, both always
+//
+// steps.go is the table of the steps. The driver knows no Kubernetes API; everything leaves through the state service.
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+// Config is what a driver needs from its surroundings.
+type Config struct {
+	Params job.Params
+	Paths  Paths
+	// LookupEnv reads the driver's own environment.
+	LookupEnv func(string) (string, bool)
+	Stdout    io.Writer
+	Clock     clock.PassiveClock
+	// RetryDelay is the wait before the second attempt at something; it doubles from there.
+	RetryDelay time.Duration
+}
+
+// Paths are the folders and files around the driver.
+type Paths struct {
+	Spec        string // folder of the Spec and its files
+	Work        string // folder that Terraform runs in
+	Credentials string // folder of the credentials' folders
+	Token       string // token for the state service
+	Termination string // termination message
+	Temp        string // folder for what is neither the user's nor Terraform's
+	Engines     string // folder of the engine's binary
+}
+
+// PodPaths are the paths in a runner Pod.
+func PodPaths() Paths {
+	return Paths{
+		Spec:        job.SpecDir,
+		Work:        job.WorkDir,
+		Credentials: job.CredentialsDir,
+		Token:       job.StateTokenFile,
+		Termination: job.TerminationMessageFile,
+		Temp:        "/tmp",
+		Engines:     "/usr/local/bin",
+	}
+}
+
+// run is one Run as it goes on: what its steps share.
+type run struct {
+	Config
+	log    *logWriter
+	spec   job.Spec
+	client *stateClient
+	proxy  *stateProxy
+	env    map[string]string
+	tf     Terraform
+	stderr *tail
+	// said is what Terraform said in the attempt that goes on, or went on last.
+	said *stream
+	// earlier is what failed attempts at the apply did change.
+	earlier job.Changes
+	result  job.Result
+}
+
+// Run carries the Run out and reports its Result. It returns when ctx ends, but not before Terraform has had its grace
+// and the state is safe.
+func Run(ctx context.Context, cfg Config) job.Result {
+	r := &run{Config: cfg, log: &logWriter{out: cfg.Stdout}, result: job.Result{Run: cfg.Params.Run}}
+	r.listen()
+	started := r.Clock.Now()
+	err := r.carryOut(ctx)
+	if r.proxy != nil {
+		r.proxy.close()
+	}
+	r.conclude(err)
+	r.log.printf("== %s in %s: %s", r.result.Class, r.Clock.Since(started).Round(10*time.Millisecond), r.result.Message)
+	if err := r.report(ctx); err != nil {
+		r.log.printf("Reporting the result failed: %v", err)
+	}
+	return r.result
+}
+
+func (r *run) carryOut(ctx context.Context) error {
+	for _, u := range table(r.Params) {
+		if err := r.try(ctx, u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// conclude fills in the Result from what was learned on the way.
+func (r *run) conclude(err error) {
+	if r.proxy != nil {
+		r.result.StateSerial = r.proxy.seen().serial
+	}
+	r.result.Changes = r.changes()
+	r.result.Drift, r.result.DriftTotal = r.said.drift, r.said.driftTotal
+	var f *failure
+	switch {
+	case errors.As(err, &f):
+		r.result.Class, r.result.Message = f.class, f.message
+	case err != nil:
+		r.result.Class, r.result.Message = job.Canceled, "stopped while waiting to try again"
+	default:
+		r.result.Class, r.result.Message = r.success()
+	}
+}
+
+func (r *run) success() (job.Class, string) {
+	switch {
+	case !r.changed():
+		return job.NoChanges, "nothing to change"
+	case r.Params.Operation == job.Plan:
+		return job.Planned, r.said.summary
+	default:
+		return job.Applied, r.said.summary
+	}
+}
+
+// changed tells whether the plan has changes, or an earlier attempt at it has made some.
+func (r *run) changed() bool { return r.said.anything || r.earlier.Any() }
+
+// changes are those that were made, or planned if nothing was to be made; nil if it never came to a plan.
+func (r *run) changes() *job.Changes {
+	c := r.said.planned
+	if r.Params.Operation != job.Plan && c != nil {
+		made := sum(r.earlier, r.said.done)
+		if r.said.applied != nil {
+			made = sum(r.earlier, *r.said.applied)
+		}
+		c = &made
+	}
+	return c
+}
+
+func sum(a, b job.Changes) job.Changes {
+	return job.Changes{
+		Add:     a.Add + b.Add,
+		Change:  a.Change + b.Change,
+		Destroy: a.Destroy + b.Destroy,
+		Import:  a.Import + b.Import,
+	}
+}
+
+// Refuse leaves a Result for a Run whose Params can't be read: without them there is nobody to report to.
+func Refuse(paths Paths, err error) error {
+	return job.Write(paths.Termination, job.Result{Class: job.ConfigInvalid, Message: err.Error()})
+}
+
+// failure is an error with a class, and a message for people.
+type failure struct {
+	class   job.Class
+	message string
+}
+
+func (f *failure) Error() string { return fmt.Sprintf("%s: %s", f.class, f.message) }
+
+func invalid(format string, args ...any) error {
+	return &failure{class: job.ConfigInvalid, message: fmt.Sprintf(format, args...)}
+}
+
+func (r *run) work(name string) string { return filepath.Join(r.Paths.Work, name) }

@@ -1,0 +1,203 @@
+package driver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/hashicorp/terraform-exec/tfexec"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+// Terraform is what the steps need of *tfexec.Terraform.
+type Terraform interface {
+	Init(ctx context.Context, opts ...tfexec.InitOption) error
+	InitJSON(ctx context.Context, w io.Writer, opts ...tfexec.InitOption) error
+	PlanJSON(ctx context.Context, w io.Writer, opts ...tfexec.PlanOption) (bool, error)
+	ApplyJSON(ctx context.Context, w io.Writer, opts ...tfexec.ApplyOption) error
+	Output(ctx context.Context, opts ...tfexec.OutputOption) (map[string]tfexec.OutputMeta, error)
+}
+
+// engine is tfexec's Terraform without its habit of copying to the stream of the call before: the answer of
+// `terraform output` has sensitive values in it and must not reach the log.
+type engine struct{ *tfexec.Terraform }
+
+// Output is `terraform output -json`.
+func (e engine) Output(ctx context.Context, opts ...tfexec.OutputOption) (map[string]tfexec.OutputMeta, error) {
+	e.SetStdout(io.Discard)
+	return e.Terraform.Output(ctx, opts...)
+}
+
+// engineVariable names an engine outside the usual folder.
+const engineVariable = "PLUMBLINE_ENGINE"
+
+func (r *run) setUpEngine() error {
+	path, err := r.findEngine()
+	if err != nil {
+		return err
+	}
+	env, err := r.terraformEnv()
+	if err != nil {
+		return err
+	}
+	if env["TF_CLI_CONFIG_FILE"], err = r.writeCLIConfig(); err != nil {
+		return err
+	}
+	tf, err := tfexec.NewTerraform(r.Paths.Work, path)
+	if err != nil {
+		return fmt.Errorf("setting up %s: %w", path, err)
+	}
+	if err := tf.SetEnv(env); err != nil {
+		return fmt.Errorf("setting the environment of %s: %w", path, err)
+	}
+	// tfexec's own kill is the very last rung: it comes after all of the ladder's.
+	if err := tf.SetWaitDelay(r.Params.Timeouts.Grace + 2*killDelay); err != nil {
+		return fmt.Errorf("setting up %s: %w", path, err)
+	}
+	tf.SetStderr(writerFunc(func(b []byte) (int, error) { return r.stderr.Write(b) }))
+	r.tf = engine{tf}
+	return nil
+}
+
+func (r *run) findEngine() (string, error) {
+	if path, ok := r.LookupEnv(engineVariable); ok && path != "" {
+		return path, nil
+	}
+	for _, name := range []string{"terraform", "tofu"} {
+		path := filepath.Join(r.Paths.Engines, name)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", invalid("the runner image has neither terraform nor tofu in %s", r.Paths.Engines)
+}
+
+// writeCLIConfig writes Terraform's own configuration. It is JSON, which both engines read in a file that is named so.
+func (r *run) writeCLIConfig() (string, error) {
+	b, err := json.Marshal(cliConfig(r.Params.PluginMirror))
+	if err != nil {
+		return "", fmt.Errorf("writing CLI configuration: %w", err)
+	}
+	path := filepath.Join(r.Paths.Temp, "plumbline.tfrc.json")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		return "", fmt.Errorf("writing CLI configuration: %w", err)
+	}
+	return path, nil
+}
+
+func cliConfig(m job.PluginMirror) map[string]any {
+	type block map[string]any
+	sources := block{}
+	if _, err := os.Stat(m.Path); m.Path != "" && err == nil {
+		// Terraform takes a mirror folder that isn't there for an error, even if the provider is elsewhere.
+		sources["filesystem_mirror"] = []block{{"path": m.Path}}
+	}
+	if m.URL != "" {
+		sources["network_mirror"] = []block{{"url": m.URL}}
+	}
+	if m.Direct || len(sources) == 0 {
+		sources["direct"] = []block{{}}
+	}
+	return block{"provider_installation": sources, "disable_checkpoint": true}
+}
+
+func (r *run) initialize(ctx context.Context, _ *pace) error {
+	r.listen()
+	// A module in the image may carry the .terraform folder of another backend.
+	reconfigure := tfexec.Reconfigure(true)
+	return r.interruptible(ctx, func() error {
+		err := r.tf.InitJSON(ctx, r.said, reconfigure)
+		if old := (*tfexec.ErrVersionMismatch)(nil); errors.As(err, &old) {
+			return r.tf.Init(ctx, reconfigure)
+		}
+		return err
+	})
+}
+
+func (r *run) plan(ctx context.Context, _ *pace) error {
+	r.listen()
+	var opts []tfexec.PlanOption
+	for _, t := range r.Params.Targets {
+		opts = append(opts, tfexec.Target(t))
+	}
+	for _, a := range r.Params.Replace {
+		opts = append(opts, tfexec.Replace(a))
+	}
+	return r.interruptible(ctx, func() error {
+		changes, err := r.tf.PlanJSON(ctx, r.said, opts...)
+		r.said.anything = r.said.anything || changes
+		return err
+	})
+}
+
+func (r *run) apply(ctx context.Context, p *pace) error {
+	r.earlier = sum(r.earlier, r.said.done)
+	r.listen()
+	r.said.onApply = p.next
+	opts := applyOptions(r.Params)
+	return r.interruptible(ctx, func() error { return r.tf.ApplyJSON(ctx, r.said, opts...) })
+}
+
+// listen begins with a new stream: what an attempt said says nothing about the next.
+func (r *run) listen() { r.stderr, r.said = &tail{out: r.log}, newStream(r.log) }
+
+func applyOptions(p job.Params) []tfexec.ApplyOption {
+	var opts []tfexec.ApplyOption
+	switch p.Operation {
+	case job.Destroy:
+		opts = append(opts, tfexec.Destroy(true))
+	case job.Refresh:
+		opts = append(opts, tfexec.RefreshOnly(true))
+	}
+	for _, t := range p.Targets {
+		opts = append(opts, tfexec.Target(t))
+	}
+	for _, a := range p.Replace {
+		opts = append(opts, tfexec.Replace(a))
+	}
+	return opts
+}
+
+// outputs sends the outputs to the state service. They stand in the state that went through the proxy, which spares a
+// `terraform output`; only a state that the proxy can't read, such as OpenTofu's encrypted one, needs the call.
+func (r *run) outputs(ctx context.Context, _ *pace) error {
+	outputs := r.proxy.seen().outputs
+	if outputs == nil {
+		var err error
+		if outputs, err = r.askOutputs(ctx); err != nil {
+			return err
+		}
+	}
+	digest, err := job.DigestOutputs(job.SecretData(outputs))
+	if err != nil {
+		return err
+	}
+	if r.changed() || !r.client.hasOutputs(ctx, digest) {
+		if err := r.client.putOutputs(ctx, outputs); err != nil {
+			return err
+		}
+	}
+	r.result.OutputsDigest = digest
+	return nil
+}
+
+func (r *run) askOutputs(ctx context.Context) (map[string]job.Output, error) {
+	metas, err := r.tf.Output(ctx)
+	if err != nil {
+		return nil, err
+	}
+	outputs := make(map[string]job.Output, len(metas))
+	for name, m := range metas {
+		outputs[name] = job.Output{Sensitive: m.Sensitive, Type: m.Type, Value: m.Value}
+	}
+	return outputs, nil
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

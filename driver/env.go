@@ -1,0 +1,91 @@
+package driver
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/terraform-exec/tfexec"
+)
+
+// podEnv is the source of the variables that the Pod template names.
+const podEnv = "the Pod template's env"
+
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// ownEnv are the prefixes of what Plumbline itself sets: overriding it would lead Terraform to another state.
+var ownEnv = []string{"TF_HTTP_", "TF_CLI_CONFIG_FILE", "TERRAFORM_CONFIG", "TF_DATA_DIR"}
+
+// terraformEnv is the whole environment of Terraform: a fixed base, the variables that the Pod template names, and the
+// credentials. Nothing else of the driver's own environment gets there.
+func (r *run) terraformEnv() (map[string]string, error) {
+	env := map[string]string{
+		"PATH":               "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME":               r.Paths.Temp,
+		"TMPDIR":             r.Paths.Temp,
+		"CHECKPOINT_DISABLE": "1", // no call home for newer versions
+	}
+	given := collected{values: map[string]string{}, from: map[string]string{}}
+	for _, name := range r.Params.PassEnv {
+		if value, ok := r.LookupEnv(name); ok {
+			if err := given.add(podEnv, name, value); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, credential := range r.spec.Credentials {
+		if err := given.addFolder(credential, filepath.Join(r.Paths.Credentials, filepath.Base(credential))); err != nil {
+			return nil, err
+		}
+	}
+	maps.Copy(env, given.values)
+	maps.Copy(env, r.proxy.env())
+	return env, nil
+}
+
+// collected are variables and where each came from.
+type collected struct{ values, from map[string]string }
+
+func (c collected) add(source, name, value string) error {
+	switch other, taken := c.from[name]; {
+	case !envName.MatchString(name):
+		return invalid("%s: %q can't be an environment variable's name", source, name)
+	case taken:
+		return invalid("environment variable %s comes from both %s and %s", name, other, source)
+	case slices.ContainsFunc(ownEnv, func(p string) bool { return strings.HasPrefix(name, p) }):
+		return invalid("%s: environment variable %s is Plumbline's own", source, name)
+	case strings.HasPrefix(name, "TF_VAR_"):
+		return invalid("%s: environment variable %s: give variables in spec.variables", source, name)
+	case len(tfexec.ProhibitedEnv(map[string]string{name: ""})) > 0:
+		return invalid("%s: environment variable %s would change how Terraform is driven", source, name)
+	case strings.ContainsRune(value, 0):
+		return invalid("%s: the value of %s has a zero byte in it", source, name)
+	}
+	c.values[name], c.from[name] = value, source
+	return nil
+}
+
+// addFolder adds the files of a mounted Secret. What begins with two dots is the kubelet's.
+func (c collected) addFolder(credential, dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("reading credential %s: %w", credential, err)
+	}
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), "..") {
+			continue
+		}
+		value, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			return fmt.Errorf("reading credential %s: %w", credential, err)
+		}
+		if err := c.add("credential "+credential, f.Name(), string(value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

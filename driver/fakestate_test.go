@@ -1,0 +1,119 @@
+package driver
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+const testToken = "token-of-the-pod"
+
+// fakeState is the state service of one Workspace.
+type fakeState struct {
+	*httptest.Server
+	mu      sync.Mutex
+	state   []byte
+	lock    string
+	outputs map[string]job.Output
+	results []job.Result
+	asked   []string
+	// answer, if set, may answer in place of the service: it returns a status, or 0.
+	answer func(method, path string, nth int) int
+}
+
+func newFakeState(t *testing.T) *fakeState {
+	s := &fakeState{}
+	s.Server = httptest.NewTLSServer(http.HandlerFunc(s.serve))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *fakeState) ca() string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+}
+
+func (s *fakeState) serve(w http.ResponseWriter, req *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	body, _ := io.ReadAll(req.Body)
+	path, ok := strings.CutPrefix(req.URL.Path, "/v1/workspaces/infra/vpn")
+	if !ok {
+		w.WriteHeader(http.StatusForbidden)
+		return
+	}
+	if req.Header.Get("Authorization") != "Bearer "+testToken {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	s.asked = append(s.asked, req.Method+" "+path)
+	if s.answer != nil {
+		if status := s.answer(req.Method, path, s.count(req.Method+" "+path)); status != 0 {
+			w.WriteHeader(status)
+			_, _ = fmt.Fprintf(w, `{"error": "told to answer %d"}`, status)
+			return
+		}
+	}
+	status, answer := s.act(req, path, body)
+	w.WriteHeader(status)
+	_, _ = w.Write(answer)
+}
+
+func (s *fakeState) act(req *http.Request, path string, body []byte) (int, []byte) {
+	switch req.Method + " " + path {
+	case "GET /state":
+		if s.state == nil {
+			return http.StatusNoContent, nil
+		}
+		return http.StatusOK, s.state
+	case "POST /state":
+		if s.lock == "" || lockID([]byte(s.lock)) != req.URL.Query().Get("ID") {
+			return http.StatusConflict, []byte(`{"error": "the lock is not yours"}`)
+		}
+		s.state = body
+	case "LOCK /state":
+		if s.lock != "" && lockID([]byte(s.lock)) != lockID(body) {
+			return http.StatusLocked, []byte(s.lock)
+		}
+		s.lock = string(body)
+	case "UNLOCK /state":
+		s.lock = ""
+	case "GET /outputs":
+		b, _ := json.Marshal(s.outputs)
+		if s.outputs == nil {
+			return http.StatusNotFound, nil
+		}
+		return http.StatusOK, b
+	case "PUT /outputs":
+		s.outputs = nil
+		if json.Unmarshal(body, &s.outputs) != nil {
+			return http.StatusBadRequest, nil
+		}
+	case "PUT /runs/vpn-1/result":
+		r, err := job.Parse(string(body))
+		if err != nil {
+			return http.StatusBadRequest, nil
+		}
+		s.results = append(s.results, r)
+	default:
+		return http.StatusNotFound, nil
+	}
+	return http.StatusOK, nil
+}
+
+func (s *fakeState) count(what string) int {
+	n := 0
+	for _, a := range s.asked {
+		if a == what {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,59 @@
+package driver
+
+import (
+	"context"
+	"time"
+)
+
+// killDelay lies between the last two rungs: a Terraform whose provider was killed needs a moment to save its state.
+const killDelay = 8 * time.Second
+
+// interruptible runs an engine and, once ctx has ended, climbs the ladder until the engine is out: tfexec sends SIGINT
+// right away, upon which Terraform finishes what is in flight and saves its state. A provider that hangs keeps it from
+// that: after the grace the providers are killed, which Terraform takes for a failed plugin, so that it saves its state
+// all the same. Then the whole process group goes.
+func (r *run) interruptible(ctx context.Context, engine func() error) error {
+	out := make(chan struct{})
+	climbed := make(chan struct{})
+	go func() {
+		defer close(climbed)
+		r.climb(ctx, out)
+	}()
+	err := engine()
+	close(out)
+	<-climbed
+	return err
+}
+
+func (r *run) climb(ctx context.Context, out <-chan struct{}) {
+	select {
+	case <-out:
+		return
+	case <-ctx.Done():
+	}
+	grace := r.Params.Timeouts.Grace
+	r.log.printf("== stopping Terraform (%v): it has %s to finish what is in flight", whyEnded(ctx), grace)
+	if !waits(out, grace) {
+		return
+	}
+	for _, name := range killProviders() {
+		r.log.printf("Killed %s, which did not let Terraform end", name)
+	}
+	if !waits(out, killDelay) {
+		return
+	}
+	r.log.printf("Killing Terraform, which did not end")
+	killEngines()
+}
+
+// waits tells whether the whole time passed before the end.
+func waits(end <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-end:
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,34 @@
+package driver
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+// reportLimit ends the report over the wire: the termination message, which the kubelet reads only when this process has
+// ended, is waiting for it.
+const reportLimit = 8 * time.Second
+
+// report tells the Result by both ways: the state service, which is quick, and the termination message, which needs no
+// network. One that fails doesn't keep the other.
+func (r *run) report(ctx context.Context) error {
+	if err := job.Write(r.Paths.Termination, r.result); err != nil {
+		r.log.printf("Leaving the termination message failed: %v", err)
+	}
+	if r.client == nil {
+		return nil
+	}
+	b, err := job.Encode(r.result)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportLimit)
+	defer cancel()
+	if err := r.client.putResult(ctx, b); err != nil {
+		return fmt.Errorf("telling the state service: %w", err)
+	}
+	return nil
+}

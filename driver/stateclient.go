@@ -1,0 +1,180 @@
+package driver
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+// tryLimit ends one try at the state service; how long to go on trying is the context's matter.
+const tryLimit = 45 * time.Second
+
+// maxBody bounds what is read from either side into memory: a state travels as a whole, so that it can be sent again.
+const maxBody = 512 << 20
+
+// stateClient speaks to the state service for one Workspace: it adds the token, and tries again while the service is
+// away.
+type stateClient struct {
+	base  string // of the Workspace
+	run   string
+	token string // file
+	http  *http.Client
+	log   *logWriter
+	delay time.Duration
+}
+
+type request struct {
+	method, path string
+	query        string
+	body         []byte
+}
+
+type answer struct {
+	status int
+	body   []byte
+}
+
+func newStateClient(cfg Config, log *logWriter) (*stateClient, error) {
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
+	if ca := cfg.Params.State.CA; ca != "" {
+		tlsConfig.RootCAs = x509.NewCertPool()
+		if !tlsConfig.RootCAs.AppendCertsFromPEM([]byte(ca)) {
+			return nil, invalid("the state service's CA bundle has no certificate in it")
+		}
+	}
+	p := cfg.Params
+	return &stateClient{
+		base: strings.TrimSuffix(p.State.URL, "/") +
+			"/v1/workspaces/" + url.PathEscape(p.Namespace) + "/" + url.PathEscape(p.Workspace),
+		run:   p.Run,
+		token: cfg.Paths.Token,
+		// No Proxy: the service is in the cluster.
+		http:  &http.Client{Transport: &http.Transport{TLSClientConfig: tlsConfig, MaxIdleConnsPerHost: 4}},
+		log:   log,
+		delay: cfg.RetryDelay,
+	}, nil
+}
+
+// do sends a request until it has an answer that trying again won't better, or ctx ends. An answer that says the
+// service is away is still returned, if it is the last.
+func (c *stateClient) do(ctx context.Context, r request) (answer, error) {
+	var last answer
+	var lastErr error
+	err := backoff.RetryNotify(func() error {
+		if last, lastErr = c.once(ctx, r); lastErr == nil && away(last.status) {
+			return last.err()
+		}
+		return lastErr
+	}, backoff.WithContext(delays(c.delay), ctx), func(err error, wait time.Duration) {
+		c.log.printf("The state service does not answer (%v); trying again in %s", err, wait.Round(100*time.Millisecond))
+	})
+	if err != nil && last.status == 0 {
+		return answer{}, fmt.Errorf("asking the state service: %w", cmp.Or(lastErr, err))
+	}
+	return last, nil
+}
+
+func away(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+func (c *stateClient) once(ctx context.Context, r request) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryLimit)
+	defer cancel()
+	address := c.base + r.path
+	if r.query != "" {
+		address += "?" + r.query
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, address, bytes.NewReader(r.body))
+	if err != nil {
+		return answer{}, backoff.Permanent(err)
+	}
+	// The kubelet renews the token in place.
+	token, err := os.ReadFile(c.token)
+	if err != nil {
+		return answer{}, backoff.Permanent(fmt.Errorf("reading token: %w", err))
+	}
+	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return answer{}, err
+	}
+	return answer{resp.StatusCode, body}, nil
+}
+
+// err is what a bad answer says, or nil for a good one.
+func (a answer) err() error {
+	if a.status < 300 {
+		return nil
+	}
+	var said struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(a.body, &said) != nil || said.Error == "" {
+		said.Error = http.StatusText(a.status)
+	}
+	return fmt.Errorf("HTTP %d: %s", a.status, said.Error)
+}
+
+// tell sends a request of which only the success matters.
+func (c *stateClient) tell(ctx context.Context, r request) error {
+	a, err := c.do(ctx, r)
+	if err != nil {
+		return err
+	}
+	return a.err()
+}
+
+func (c *stateClient) putOutputs(ctx context.Context, outputs map[string]job.Output) error {
+	b, err := json.Marshal(outputs)
+	if err != nil {
+		return fmt.Errorf("encoding outputs: %w", err)
+	}
+	if err := c.tell(ctx, request{method: http.MethodPut, path: "/outputs", body: b}); err != nil {
+		return &failure{job.StateUnavailable, fmt.Sprintf("sending outputs: %v", err)}
+	}
+	return nil
+}
+
+// hasOutputs tells whether the service has outputs of this digest already. Not knowing is a no: they are sent again.
+func (c *stateClient) hasOutputs(ctx context.Context, digest string) bool {
+	a, err := c.do(ctx, request{method: http.MethodGet, path: "/outputs"})
+	if err != nil || a.status != http.StatusOK {
+		return false
+	}
+	var outputs map[string]job.Output
+	if json.Unmarshal(a.body, &outputs) != nil {
+		return false
+	}
+	stored, err := job.DigestOutputs(job.SecretData(outputs))
+	return err == nil && stored == digest
+}
+
+func (c *stateClient) putResult(ctx context.Context, result []byte) error {
+	path := "/runs/" + url.PathEscape(c.run) + "/result"
+	return c.tell(ctx, request{method: http.MethodPut, path: path, body: result})
+}

@@ -1,0 +1,194 @@
+package driver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// stateLimit is how long the proxy goes on trying for one request of Terraform's: a restart of the state service is
+// shorter.
+const stateLimit = 3 * time.Minute
+
+// stateProxy stands between Terraform's http backend and the state service. Terraform talks plain HTTP over the loopback
+// interface; the proxy adds what the backend can't do: a token that changes, a CA, retries. In passing it learns the
+// outputs, the serial, and which lock is held.
+type stateProxy struct {
+	client *stateClient
+	server *http.Server
+	url    string
+	// ctx outlives the Run's: a state that Terraform has handed over is saved even if both have been told to stop.
+	ctx    context.Context
+	cancel context.CancelFunc
+	busy   sync.WaitGroup
+
+	mu    sync.Mutex
+	state snapshot
+	lock  lockInfo
+}
+
+// lockInfo is a lock as Terraform describes it.
+type lockInfo struct {
+	id   string
+	body []byte
+}
+
+func startStateProxy(ctx context.Context, client *stateClient) (*stateProxy, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("starting state proxy: %w", err)
+	}
+	p := &stateProxy{client: client, url: "http://" + listener.Addr().String() + "/state"}
+	p.ctx, p.cancel = context.WithCancel(ctx)
+	p.server = &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = p.server.Serve(listener) }() // ends with close
+	return p, nil
+}
+
+func (p *stateProxy) close() {
+	p.cancel()
+	_ = p.server.Close()
+}
+
+// env tells Terraform's http backend where the proxy is. It doesn't try again by itself: the proxy does.
+func (p *stateProxy) env() map[string]string {
+	return map[string]string{
+		"TF_HTTP_ADDRESS":        p.url,
+		"TF_HTTP_LOCK_ADDRESS":   p.url,
+		"TF_HTTP_UNLOCK_ADDRESS": p.url,
+		"TF_HTTP_LOCK_METHOD":    "LOCK",
+		"TF_HTTP_UNLOCK_METHOD":  "UNLOCK",
+		"TF_HTTP_RETRY_MAX":      "0",
+	}
+}
+
+// ServeHTTP passes a request on. It doesn't end with the request's own context: Terraform may be dead already.
+func (p *stateProxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	p.busy.Add(1)
+	defer p.busy.Done()
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
+	if err != nil {
+		http.Error(w, "reading request", http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, stateLimit)
+	defer cancel()
+	a, err := p.send(ctx, request{method: req.Method, path: "/state", query: req.URL.RawQuery, body: body})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // Terraform notices a short answer itself
+}
+
+// send asks the state service and learns from what goes by.
+func (p *stateProxy) send(ctx context.Context, r request) (answer, error) {
+	a, err := p.client.do(ctx, r)
+	if err != nil {
+		return a, err
+	}
+	if a.err() == nil {
+		p.learn(r, a)
+	} else if r.method == "LOCK" {
+		p.client.log.printf("The state is locked by %s", holder(a.body))
+	}
+	return a, nil
+}
+
+func (p *stateProxy) learn(r request, a answer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch r.method {
+	case http.MethodGet:
+		p.state = readSnapshot(a.body)
+	case http.MethodPost:
+		p.state = readSnapshot(r.body)
+	case "LOCK":
+		p.lock = lockInfo{lockID(r.body), r.body}
+	case "UNLOCK":
+		p.lock = lockInfo{}
+	}
+}
+
+// seen is what is known of the newest state.
+func (p *stateProxy) seen() snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
+
+func (p *stateProxy) held() lockInfo {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lock
+}
+
+// settle waits until nothing is on its way any more.
+func (p *stateProxy) settle(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		p.busy.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// unlock gives back a lock that a dead Terraform has left.
+func (p *stateProxy) unlock(ctx context.Context) error {
+	lock := p.held()
+	if lock.id == "" {
+		return nil
+	}
+	return p.tell(ctx, request{method: "UNLOCK", body: lock.body})
+}
+
+// push saves a state under the lock that is still held, or a new one.
+func (p *stateProxy) push(ctx context.Context, state []byte) error {
+	if p.held().id == "" {
+		info, err := json.Marshal(map[string]string{"ID": p.client.run + "-errored", "Operation": "push", "Who": p.client.run})
+		if err != nil {
+			return fmt.Errorf("describing lock: %w", err)
+		}
+		if err := p.tell(ctx, request{method: "LOCK", body: info}); err != nil {
+			return fmt.Errorf("locking: %w", err)
+		}
+	}
+	query := "ID=" + p.held().id
+	return errors.Join(
+		p.tell(ctx, request{method: http.MethodPost, query: query, body: state}),
+		p.unlock(ctx))
+}
+
+func (p *stateProxy) tell(ctx context.Context, r request) error {
+	r.path = "/state"
+	a, err := p.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	return a.err()
+}
+
+func lockID(info []byte) string {
+	var lock struct{ ID string }
+	_ = json.Unmarshal(info, &lock) // Terraform's own body; without an ID there is nothing to release
+	return lock.ID
+}
+
+func holder(info []byte) string {
+	var lock struct{ ID, Who, Operation, Created string }
+	if json.Unmarshal(info, &lock) != nil || lock.ID == "" {
+		return "somebody unknown"
+	}
+	return fmt.Sprintf("%s (%s since %s, lock %s)", lock.Who, lock.Operation, lock.Created, lock.ID)
+}

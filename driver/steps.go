@@ -1,0 +1,162 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/plumbline-dev/plumbline/driver/classify"
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+// unit is what is tried again as one. Plan and apply are one unit, because a failed apply makes the plan stale, and they
+// are one process too: `terraform apply` plans, tells so, and applies that very plan. Run apart, the second process
+// loads the configuration, checks the providers' checksums and starts the providers all over, which costs as much again.
+type unit struct {
+	// steps are entered in their order; which one fails or takes too long is known from what Terraform says.
+	steps    []step
+	attempts int
+	do       func(*run, context.Context, *pace) error
+}
+
+// step is one row of the Result's steps.
+type step struct {
+	name  string
+	limit time.Duration
+	// fails is the class of a failure that has none of its own.
+	fails job.Class
+}
+
+// Limits of the steps that have no timeout in the API: they only move small things about.
+const (
+	prepareLimit = time.Minute
+	outputsLimit = 2 * time.Minute
+)
+
+const maxAttempts = 3
+
+// table is what a Run does, in order.
+func table(p job.Params) []unit {
+	var (
+		prepare = step{"prepare", prepareLimit, job.InitFailed}
+		initial = step{"init", p.Timeouts.Init, job.InitFailed}
+		plan    = step{"plan", p.Timeouts.Plan, job.PlanFailed}
+		apply   = step{"apply", p.Timeouts.Apply, job.ApplyFailed}
+		outputs = step{"outputs", outputsLimit, job.StateUnavailable}
+	)
+	units := []unit{
+		{[]step{prepare}, 1, (*run).prepare},
+		{[]step{initial}, maxAttempts, (*run).initialize},
+	}
+	switch p.Operation {
+	case job.Plan:
+		return append(units, unit{[]step{plan}, maxAttempts, (*run).plan})
+	case job.Destroy:
+		return append(units, unit{[]step{plan, apply}, maxAttempts, (*run).apply})
+	default:
+		return append(units,
+			unit{[]step{plan, apply}, maxAttempts, (*run).apply},
+			unit{[]step{outputs}, 1, (*run).outputs})
+	}
+}
+
+// try carries a unit out, again if its failure is of a kind that goes away by itself.
+func (r *run) try(ctx context.Context, u unit) error {
+	p := newPace(r.Clock, u.steps, r.log.heading)
+	defer func() { r.result.Steps = append(r.result.Steps, p.entered()...) }()
+	attempt := func() error {
+		err := r.attempt(ctx, u, p)
+		var f *failure
+		if err != nil && !(errors.As(err, &f) && classify.Retryable(f.class)) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}
+	waits := backoff.WithContext(backoff.WithMaxRetries(delays(r.RetryDelay), uint64(u.attempts-1)), ctx)
+	return backoff.RetryNotify(attempt, waits, func(err error, wait time.Duration) {
+		r.log.printf("%v; trying again in %s", err, wait.Round(100*time.Millisecond))
+	})
+}
+
+func (r *run) attempt(ctx context.Context, u unit, p *pace) error {
+	paced, stop := p.start(ctx)
+	defer stop()
+	before := oomKills(cgroupRoot)
+	err := u.do(r, paced, p)
+	if err != nil {
+		f := r.failed(paced, err, p.step())
+		f.class = outOfMemory(f.class, oomKills(cgroupRoot)-before)
+		p.fail(f.class)
+		err = f
+	}
+	return r.tidyUp(ctx, err)
+}
+
+// failed gives the error of a step its class and its message.
+func (r *run) failed(ctx context.Context, err error, s step) *failure {
+	if f := (*failure)(nil); errors.As(err, &f) {
+		return f
+	}
+	if ctx.Err() != nil {
+		err = whyEnded(ctx)
+		return &failure{classify.Failure(err, nil, s.fails), stopMessage(err, s)}
+	}
+	errs := r.said.errors
+	if len(errs) == 0 {
+		errs = errorsIn(r.stderr.String())
+	}
+	if len(errs) == 0 {
+		errs = []diagnostic{{Summary: strings.TrimSpace(err.Error())}}
+	}
+	otherwise := s.fails
+	if s.name == "init" && errs[0].Range != nil {
+		// Init reads the configuration and nothing else that has a file and a line.
+		otherwise = job.ConfigInvalid
+	}
+	return &failure{classify.Failure(err, texts(errs), otherwise), firstOf(errs, r.said.errorTotal)}
+}
+
+func stopMessage(err error, s step) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return err.Error()
+	}
+	return s.name + " was stopped before its end"
+}
+
+// whyEnded is the deadline that passed, or context.Canceled.
+func whyEnded(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return ctx.Err()
+}
+
+// firstOf is the first error, and how many more there are.
+func firstOf(errs []diagnostic, total int) string {
+	m := errs[0].line()
+	if total > 1 {
+		m += fmt.Sprintf(" (+%d more)", total-1)
+	}
+	return m
+}
+
+func texts(errs []diagnostic) []string {
+	out := make([]string, 0, len(errs))
+	for _, d := range errs {
+		out = append(out, d.text())
+	}
+	return out
+}
+
+// delays are the waits between attempts: growing, spread, and without an end of their own.
+func delays(first time.Duration) *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(first),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(max(first, 15*time.Second)),
+		backoff.WithMaxElapsedTime(0))
+}
