@@ -1,0 +1,94 @@
+package cloud
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func request(t *testing.T, url, method, path, body string) (int, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var raw json.RawMessage
+	_ = json.NewDecoder(res.Body).Decode(&raw)
+	return res.StatusCode, string(raw)
+}
+
+func TestThings(t *testing.T) {
+	server := httptest.NewServer(NewServer())
+	defer server.Close()
+	for _, step := range []struct {
+		method, path, body string
+		status             int
+		answer             string
+	}{
+		{"GET", "/spaces/a/things/x", "", 404, ""},
+		{"POST", "/spaces/a/things/x", "1", 200, "null"},
+		{"POST", "/spaces/a/things/x", "2", 409, ""},
+		{"GET", "/spaces/a/things/x", "", 200, `"1"`},
+		{"PUT", "/spaces/a/things/x", "3", 200, ""},
+		{"GET", "/spaces/a/things", "", 200, `{"x":"3"}`},
+		{"GET", "/spaces/b/things", "", 200, `{}`},
+		{"DELETE", "/spaces/a/things/x", "", 200, ""},
+		{"GET", "/spaces/a/things", "", 200, `{}`},
+	} {
+		status, answer := request(t, server.URL, step.method, step.path, step.body)
+		if status != step.status || answer != step.answer {
+			t.Errorf("%s %s: got %d %s, want %d %s", step.method, step.path, status, answer, step.status, step.answer)
+		}
+	}
+}
+
+func TestFaultsAreUsedUp(t *testing.T) {
+	s := newSpace()
+	s.setFaults([]Fault{
+		{Op: Create, Kind: Fail, Message: "no", Times: 2}, {Op: Create, Kind: Print, MiB: 3},
+	})
+	for _, want := range []Orders{{Fail: "no", PrintMiB: 3}, {Fail: "no", PrintMiB: 3}, {PrintMiB: 3}} {
+		got, err := s.begin(t.Context(), Create)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestHangEndsWithTheFault(t *testing.T) {
+	s := newSpace()
+	s.setFaults([]Fault{{Op: Read, Kind: Hang, Times: 1}})
+	ended := make(chan error)
+	go func() {
+		_, err := s.begin(t.Context(), Read)
+		ended <- err
+	}()
+	if n, err := s.count(t.Context(), Read, 1); err != nil || n != 1 {
+		t.Fatalf("counted %d, %v", n, err)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("it did not hang: %v", err)
+	default:
+	}
+	s.setFaults(nil)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
