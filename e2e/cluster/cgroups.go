@@ -91,7 +91,7 @@ func ourProcesses() []int {
 	for _, root := range cgroupRoots() {
 		for _, group := range groupsBelow(root) {
 			text, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
-			for _, field := range strings.Fields(string(text)) {
+			for field := range strings.FieldsSeq(string(text)) {
 				if pid, err := strconv.Atoi(field); err == nil {
 					pids = append(pids, pid)
 				}

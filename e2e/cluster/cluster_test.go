@@ -18,7 +18,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/utils/ptr"
 )
 
 const (
@@ -87,17 +86,17 @@ func restricted(namespace, name string, args ...string) *corev1.Pod {
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: map[string]string{"app": name}},
 		Spec: corev1.PodSpec{
 			RestartPolicy:                 corev1.RestartPolicyNever,
-			ActiveDeadlineSeconds:         ptr.To(int64(90)),
-			TerminationGracePeriodSeconds: ptr.To(int64(1)),
+			ActiveDeadlineSeconds:         new(int64(90)),
+			TerminationGracePeriodSeconds: new(int64(1)),
 			SecurityContext: &corev1.PodSecurityContext{
-				RunAsNonRoot:   ptr.To(true),
+				RunAsNonRoot:   new(true),
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 			Containers: []corev1.Container{{
 				Name: "probe", Image: probeImage, Args: args,
 				SecurityContext: &corev1.SecurityContext{
-					AllowPrivilegeEscalation: ptr.To(false),
-					ReadOnlyRootFilesystem:   ptr.To(true),
+					AllowPrivilegeEscalation: new(false),
+					ReadOnlyRootFilesystem:   new(true),
 					Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 				},
 			}},
@@ -113,8 +112,9 @@ func create(ctx context.Context, t *testing.T, api kubernetes.Interface, pod *co
 }
 
 // output waits for a Pod to succeed and returns its log, which comes through the kubelet.
-func output(ctx context.Context, t *testing.T, api kubernetes.Interface, namespace, name string) string {
+func output(ctx context.Context, t *testing.T, api kubernetes.Interface, pod string) string {
 	t.Helper()
+	namespace, name, _ := strings.Cut(pod, "/")
 	var phase corev1.PodPhase
 	err := eventually(ctx, func(ctx context.Context) error {
 		pod, err := api.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
@@ -150,13 +150,13 @@ func TestAPodRunsUnderAnArbitraryUser(t *testing.T) {
 	_, api := bringUp(ctx, t)
 	ns := makeNamespace(ctx, t, api, false)
 	pod := restricted(ns, "fixed", "id")
-	pod.Spec.SecurityContext.RunAsUser = ptr.To(int64(1000730000))
+	pod.Spec.SecurityContext.RunAsUser = new(int64(1000730000))
 	create(ctx, t, api, pod)
-	if got := output(ctx, t, api, ns, "fixed"); got != "uid=1000730000 gid=0\n" {
+	if got := output(ctx, t, api, ns+"/fixed"); got != "uid=1000730000 gid=0\n" {
 		t.Errorf("the Pod printed %q", got)
 	}
 	pod = restricted(ns, "privileged", "id")
-	pod.Spec.Containers[0].SecurityContext.AllowPrivilegeEscalation = ptr.To(true)
+	pod.Spec.Containers[0].SecurityContext.AllowPrivilegeEscalation = new(true)
 	if _, err := api.CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("a Pod that PodSecurity forbids: %v", err)
 	}
@@ -179,7 +179,7 @@ func TestServicesAndNamesWorkFromPods(t *testing.T) {
 		t.Fatal(err)
 	}
 	create(ctx, t, api, restricted(ns, "get", "get", "http://web."+ns+".svc/"))
-	if got := output(ctx, t, api, ns, "get"); !strings.Contains(got, "hello from a Pod") {
+	if got := output(ctx, t, api, ns+"/get"); !strings.Contains(got, "hello from a Pod") {
 		t.Errorf("the Pod printed %q", got)
 	}
 }
@@ -190,13 +190,13 @@ func TestANamespaceCanBeLikeOpenShifts(t *testing.T) {
 	_, api := bringUp(ctx, t)
 	ns := makeNamespace(ctx, t, api, true)
 	create(ctx, t, api, restricted(ns, "any", "id"))
-	if got := output(ctx, t, api, ns, "any"); got != "uid=1000730000 gid=0\n" {
+	if got := output(ctx, t, api, ns+"/any"); got != "uid=1000730000 gid=0\n" {
 		t.Errorf("the Pod printed %q", got)
 	}
 	for name, change := range map[string]func(*corev1.Pod){
-		"pod-user":       func(p *corev1.Pod) { p.Spec.SecurityContext.RunAsUser = ptr.To(int64(1000)) },
-		"pod-group":      func(p *corev1.Pod) { p.Spec.SecurityContext.FSGroup = ptr.To(int64(1000)) },
-		"container-user": func(p *corev1.Pod) { p.Spec.Containers[0].SecurityContext.RunAsUser = ptr.To(int64(1000)) },
+		"pod-user":       func(p *corev1.Pod) { p.Spec.SecurityContext.RunAsUser = new(int64(1000)) },
+		"pod-group":      func(p *corev1.Pod) { p.Spec.SecurityContext.FSGroup = new(int64(1000)) },
+		"container-user": func(p *corev1.Pod) { p.Spec.Containers[0].SecurityContext.RunAsUser = new(int64(1000)) },
 	} {
 		pod := restricted(ns, name, "id")
 		change(pod)
@@ -263,7 +263,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			ns := makeNamespace(ctx, t, api, true)
 			create(ctx, t, api, restricted(ns, "web", "serve"))
 			create(ctx, t, api, restricted(ns, "get", "id"))
-			output(ctx, t, api, ns, "get")
+			output(ctx, t, api, ns+"/get")
 			sockets := shimSockets()
 			if len(sockets) == 0 {
 				t.Error("no shim runs, though a Pod does")

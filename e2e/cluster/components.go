@@ -3,7 +3,6 @@ package cluster
 import (
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/plumbline-dev/plumbline/e2e/cluster/supervise"
 )
@@ -59,8 +58,8 @@ func components(l layout, bin map[string]string) ([]supervise.Process, error) {
 
 // environment lets containerd find its shim, and drops what would change a component's behaviour.
 func environment(bin map[string]string) []string {
-	path := []string{bin["containerd"], bin["runc"], "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
-	return []string{"PATH=" + strings.Join(path, ":"), "HOME=" + os.Getenv("HOME"), "LANG=C.UTF-8"}
+	path := bin["containerd"] + ":" + bin["runc"] + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	return []string{"PATH=" + path, "HOME=" + os.Getenv("HOME"), "LANG=C.UTF-8"}
 }
 
 // etcdArgv leaves out the flush to disk: the data ends with the cluster, and the disk is slow on shared machines.

@@ -17,8 +17,8 @@ import (
 // ErrMachine says that this machine can't carry the cluster; the message says what to do about it.
 var ErrMachine = errors.New("this machine can't run the cluster")
 
-// wantsSpace is room for images, etcd and the Pods' files.
-const wantsSpace = 3 << 30
+// wantsMiB is room for images, etcd and the Pods' files.
+const wantsMiB = 3072
 
 // preflight looks at the machine before anything is changed on it.
 func preflight(ctx context.Context, log tools.Logf) error {
@@ -38,7 +38,7 @@ func preflight(ctx context.Context, log tools.Logf) error {
 
 // checkFree looks for what others may hold, once nothing of an earlier cluster is left.
 func checkFree(ctx context.Context) error {
-	if err := checkPorts(); err != nil {
+	if err := checkPorts(ctx); err != nil {
 		return fmt.Errorf("%w: %w", ErrMachine, err)
 	}
 	return checkOtherNode(ctx)
@@ -68,12 +68,12 @@ func checkControllers() error {
 }
 
 func checkSpace() error {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs("/var/lib", &fs); err != nil {
-		return fmt.Errorf("looking at the free space: %w", err)
+	free, err := tools.FreeMiB("/var/lib")
+	if err != nil {
+		return err
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < wantsSpace {
-		return fmt.Errorf("no space: %d MiB are free in /var/lib, and %d are needed", free>>20, wantsSpace>>20)
+	if free < wantsMiB {
+		return fmt.Errorf("no space: %d MiB are free in /var/lib, and %d are needed", free, wantsMiB)
 	}
 	return nil
 }
@@ -98,8 +98,8 @@ func checkOverlay() error {
 	return syscall.Unmount(merged, 0)
 }
 
-// addresses are tried before the start. The bridge's own address can't be taken yet, because there is no bridge; who holds
-// one of its ports on all addresses is found by trying one that nobody uses.
+// addresses are tried before the start. The bridge's own address can't be taken yet, because there is no bridge; who
+// holds one of its ports on all addresses is found by trying one that nobody uses.
 var addresses = map[string]string{
 	"127.0.0.1:12379": "etcd", "127.0.0.1:12380": "etcd", "127.0.0.1:10248": "kubelet",
 	"127.0.0.1:10257": "kube-controller-manager", "127.0.0.1:10259": "kube-scheduler",
@@ -107,17 +107,17 @@ var addresses = map[string]string{
 	"127.0.0.9:6443": "kube-apiserver", "127.0.0.9:10250": "kubelet", "127.0.0.9:1053": "coredns",
 }
 
-func checkPorts() error {
+func checkPorts(ctx context.Context) error {
 	for address, name := range addresses {
-		if err := checkAddress(address); err != nil {
+		if err := checkAddress(ctx, address); err != nil {
 			return fmt.Errorf("the port of %s is taken: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func checkAddress(address string) error {
-	listener, err := net.Listen("tcp", address)
+func checkAddress(ctx context.Context, address string) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}

@@ -13,13 +13,13 @@ func TestATakenPortIsSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := listener.Addr().String()
-	if err := checkAddress(address); !errors.Is(err, syscall.EADDRINUSE) {
+	if err := checkAddress(t.Context(), address); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("checkAddress of a taken port = %v, want EADDRINUSE", err)
 	}
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkAddress(address); err != nil {
+	if err := checkAddress(t.Context(), address); err != nil {
 		t.Errorf("checkAddress of a free port = %v", err)
 	}
 }
@@ -35,7 +35,7 @@ func TestAPortTakenOnAllAddressesIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkAddress("127.0.0.9:" + port); !errors.Is(err, syscall.EADDRINUSE) {
+	if err := checkAddress(t.Context(), "127.0.0.9:"+port); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("checkAddress = %v, want EADDRINUSE", err)
 	}
 }

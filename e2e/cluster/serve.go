@@ -51,7 +51,7 @@ func Serve(ctx context.Context) error {
 func serve(ctx context.Context, l layout, supervisor *supervise.Supervisor) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	listener, err := net.Listen("unix", controlSocket())
+	listener, err := new(net.ListenConfig).Listen(ctx, "unix", controlSocket())
 	if err != nil {
 		return fmt.Errorf("listening for requests: %w", err)
 	}

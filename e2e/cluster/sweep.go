@@ -18,12 +18,8 @@ const sweepTimeout = 60 * time.Second
 
 // isLeftover tells whether something of a cluster is on the machine.
 func isLeftover() bool {
-	for _, root := range cgroupRoots() {
-		if exists(root) {
-			return true
-		}
-	}
-	return exists(runFolder) || exists(dataFolder) || exists(filepath.Join("/sys/class/net", bridge))
+	traces := append(cgroupRoots(), runFolder, dataFolder, filepath.Join("/sys/class/net", bridge))
+	return slices.ContainsFunc(traces, exists)
 }
 
 // sweep removes everything that a cluster leaves on the machine, however it ended. It finds things by our names, not

@@ -19,8 +19,8 @@ import (
 
 const (
 	buildTimeout = 45 * time.Minute
-	// needsSpace is what the compiler's own cache grows by for the largest tool, with a margin.
-	needsSpace = 4 << 30
+	// needsMiB is what the compiler's own cache grows by for the largest tool, with a margin.
+	needsMiB = 4096
 )
 
 // ErrNoSpace says that the cache folder's file system is too full for a build.
@@ -180,14 +180,23 @@ func (j job) flock(ctx context.Context, file *os.File) error {
 }
 
 func enoughSpace(folder string) error {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(folder, &fs); err != nil {
-		return fmt.Errorf("looking at the free space: %w", err)
+	free, err := FreeMiB(folder)
+	if err != nil {
+		return err
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < needsSpace {
-		return fmt.Errorf("%w in %s: %d MiB, and a build wants %d", ErrNoSpace, folder, free>>20, needsSpace>>20)
+	if free < needsMiB {
+		return fmt.Errorf("%w in %s: %d MiB, and a build wants %d", ErrNoSpace, folder, free, needsMiB)
 	}
 	return nil
+}
+
+// FreeMiB is the space that is left where a folder lies.
+func FreeMiB(folder string) (int, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(folder, &fs); err != nil {
+		return 0, fmt.Errorf("looking at the free space: %w", err)
+	}
+	return int(float64(fs.Bavail) * float64(fs.Bsize) / (1 << 20)), nil
 }
 
 func isFolder(path string) bool {

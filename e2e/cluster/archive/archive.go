@@ -166,7 +166,8 @@ func copyFile(w io.Writer, source string) error {
 }
 
 func addBytes(w *tar.Writer, name string, data []byte) error {
-	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(data))}); err != nil {
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(data))}
+	if err := w.WriteHeader(header); err != nil {
 		return err
 	}
 	_, err := w.Write(data)

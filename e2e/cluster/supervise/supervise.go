@@ -132,14 +132,12 @@ func (s *Supervisor) find(name string) (*unit, error) {
 	return u, nil
 }
 
-// pause waits, or returns false when the context ends first.
-func pause(ctx context.Context, d time.Duration) bool {
+// pause waits, but not beyond the context's end.
+func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return false
 	case <-timer.C:
-		return true
 	}
 }

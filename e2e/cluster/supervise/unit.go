@@ -144,12 +144,12 @@ func (u *unit) probe(ctx context.Context) {
 }
 
 func (u *unit) isReady(ctx context.Context) bool {
-	if u.Process.Ready == nil {
+	if u.Ready == nil {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	return u.Process.Ready(ctx) == nil
+	return u.Ready(ctx) == nil
 }
 
 // rest keeps a process that dies at once from eating the machine; one that had lived is back at once.

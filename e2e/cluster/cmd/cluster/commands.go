@@ -15,7 +15,7 @@ var options = cluster.Options{Log: say}
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New(usage)
+		return fmt.Errorf("no command given\n%s", usage)
 	}
 	switch args[0] {
 	case "up":
@@ -65,7 +65,7 @@ func status(ctx context.Context) error {
 
 func load(ctx context.Context, tars []string) error {
 	if len(tars) == 0 {
-		return errors.New("usage: cluster load IMAGE.tar...")
+		return errors.New("want load IMAGE.tar, one or more")
 	}
 	c, err := cluster.Find(ctx)
 	if err != nil {
@@ -76,7 +76,7 @@ func load(ctx context.Context, tars []string) error {
 
 func component(ctx context.Context, args []string) error {
 	if len(args) != 2 {
-		return errors.New("usage: cluster component stop|start|kill NAME")
+		return errors.New("want component stop|start|kill NAME")
 	}
 	c, err := cluster.Find(ctx)
 	if err != nil {
@@ -97,7 +97,7 @@ func component(ctx context.Context, args []string) error {
 // logs works without a running cluster too: that is when they are read.
 func logs(ctx context.Context, args []string) error {
 	if len(args) != 1 {
-		return errors.New("usage: cluster logs NAME")
+		return errors.New("want logs NAME")
 	}
 	path, err := cluster.LogFile(args[0])
 	if err != nil {
