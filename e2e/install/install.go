@@ -163,12 +163,16 @@ func (i installer) uninstall(ctx context.Context) error {
 // values name the images. The key as an annotation replaces Pods whose image changed under the same name.
 func (i installer) values() []string {
 	var args []string
+	set := func(name, value string) { args = append(args, "--set-string", name+"="+value) }
+	if len(i.Images) > 0 {
+		registry, repository, tag := parts(i.Images[0])
+		set("image.registry", registry)
+		set("image.repository", repository)
+		set("image.tag", tag)
+	}
 	for _, image := range i.Images {
-		repository, tag, _ := strings.Cut(strings.TrimPrefix(image.Reference, registry(image)), "/"+image.Name+":")
-		args = append(args, "--set-string", "image.registry="+strings.TrimSuffix(registry(image), "/"),
-			"--set-string", "image.repository="+repository, "--set-string", "image.tag="+tag)
 		if image.Name != "runner" {
-			args = append(args, "--set-string", image.Name+`.podAnnotations.plumbline\.dev/image=`+image.Key)
+			set(image.Name+`.podAnnotations.plumbline\.dev/image`, image.Key)
 		}
 	}
 	for _, value := range i.Values {
@@ -177,10 +181,11 @@ func (i installer) values() []string {
 	return args
 }
 
-// registry is a reference's first element, with its slash.
-func registry(image images.Image) string {
-	host, _, _ := strings.Cut(image.Reference, "/")
-	return host + "/"
+// parts of REGISTRY/REPOSITORY/NAME:TAG.
+func parts(image images.Image) (registry, repository, tag string) {
+	registry, rest, _ := strings.Cut(image.Reference, "/")
+	repository, tag, _ = strings.Cut(rest, "/"+image.Name+":")
+	return registry, repository, tag
 }
 
 func (i installer) kubectl(ctx context.Context, stdin []byte, args ...string) error {

@@ -1,0 +1,123 @@
+//go:build integration
+
+// Package deploy holds what is deployed; here is the proof that the chart makes what it promises.
+package deploy
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/plumbline-dev/plumbline/internal/tools"
+)
+
+func render(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	helm, err := tools.Path(t.Context(), t.Logf, "helm", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args = append([]string{"template", "rel", "chart", "--namespace", "ns", "--kube-version", "1.36.3"}, args...)
+	output, err := exec.CommandContext(t.Context(), helm, args...).CombinedOutput()
+	return string(output), err
+}
+
+func objects(t *testing.T, args ...string) []unstructured.Unstructured {
+	t.Helper()
+	output, err := render(t, args...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	var list []unstructured.Unstructured
+	for document := range strings.SplitSeq(output, "\n---\n") {
+		var u unstructured.Unstructured
+		if err := yaml.Unmarshal([]byte(document), &u.Object); err != nil {
+			t.Fatalf("%v in\n%s", err, document)
+		}
+		if len(u.Object) > 0 {
+			list = append(list, u)
+		}
+	}
+	return list
+}
+
+func deployments(t *testing.T, args ...string) map[string]appsv1.Deployment {
+	t.Helper()
+	found := map[string]appsv1.Deployment{}
+	for _, u := range objects(t, args...) {
+		if u.GetKind() != "Deployment" {
+			continue
+		}
+		var d appsv1.Deployment
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &d); err != nil {
+			t.Fatal(err)
+		}
+		found[d.Labels["app.kubernetes.io/component"]] = d
+	}
+	if len(found) != 2 {
+		t.Fatalf("want Deployments controller and state, got %d", len(found))
+	}
+	return found
+}
+
+func TestNamesFollowTheRelease(t *testing.T) {
+	for _, u := range objects(t, "--set", "extraLabels.team=blue") {
+		if u.GetKind() != "RunnerClass" && !strings.HasPrefix(u.GetName(), "rel-plumbline-") {
+			t.Errorf("%s %s is not named after the release", u.GetKind(), u.GetName())
+		}
+		if u.GetLabels()["app.kubernetes.io/name"] != "plumbline" || u.GetLabels()["team"] != "blue" {
+			t.Errorf("%s %s has labels %v", u.GetKind(), u.GetName(), u.GetLabels())
+		}
+	}
+}
+
+// PodSecurity "restricted", and OpenShift's restricted-v2, which refuses a fixed UID or group.
+func TestPodsAreRestricted(t *testing.T) {
+	pod := &corev1.PodSecurityContext{
+		RunAsNonRoot:   new(true),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	container := &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false),
+		ReadOnlyRootFilesystem:   new(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+	for component, d := range deployments(t) {
+		spec := d.Spec.Template.Spec
+		if diff := cmp.Diff(pod, spec.SecurityContext); diff != "" {
+			t.Errorf("%s: Pod (-want +got)\n%s", component, diff)
+		}
+		if diff := cmp.Diff(container, spec.Containers[0].SecurityContext); diff != "" {
+			t.Errorf("%s: container (-want +got)\n%s", component, diff)
+		}
+	}
+}
+
+func TestValuesReachThePods(t *testing.T) {
+	all := deployments(t, "--set", "image.registry=r,image.repository=a/b,image.tag=v1", "--set-json",
+		`state={"replicas":3,"nodeSelector":{"infra":"yes"},"podLabels":{"a":"b"},"extraArgs":["--x"]}`)
+	state := all["state"]
+	pod := state.Spec.Template.Spec
+	if *state.Spec.Replicas != 3 || pod.NodeSelector["infra"] != "yes" || state.Spec.Template.Labels["a"] != "b" ||
+		pod.Containers[0].Image != "r/a/b/state:v1" || !strings.Contains(strings.Join(pod.Containers[0].Args, " "), "--x") {
+		t.Errorf("got %+v", state.Spec)
+	}
+	if len(all["controller"].Spec.Template.Spec.NodeSelector) != 0 {
+		t.Error("the controller has the state service's node selector")
+	}
+}
+
+func TestWrongValuesAreRefused(t *testing.T) {
+	for _, wrong := range []string{"image.tagg=1", "logLevel=loud", "state.replicas=many", "extraLabels.a.b=c"} {
+		if output, err := render(t, "--set", wrong); err == nil || !strings.Contains(output, "schema") {
+			t.Errorf("%s: got %v\n%.300s", wrong, err, output)
+		}
+	}
+}
