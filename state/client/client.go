@@ -1,0 +1,175 @@
+// Package client is how the controller speaks to the state service: it fetches outputs and removes what is kept of a
+// destroyed Workspace. (The driver passes Terraform's own requests on and needs none of this.)
+//
+// The token's and the CA's files are read for each call: the kubelet replaces them while the process runs.
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+var (
+	// ErrNotFound is returned for outputs or a Workspace that the service has none of.
+	ErrNotFound = errors.New("the state service has none")
+	// ErrInUse is returned for a Workspace whose state still has resources or is locked.
+	ErrInUse = errors.New("the workspace's state is in use")
+	// ErrUnavailable is returned when the service can't be reached or can't answer now; the call may be repeated.
+	ErrUnavailable = errors.New("the state service is unavailable")
+	// ErrDenied is returned when the service doesn't know or doesn't trust the caller.
+	ErrDenied = errors.New("the state service denies access")
+)
+
+const (
+	defaultTimeout = 30 * time.Second
+	// maxAnswer bounds what is read of an answer.
+	maxAnswer = 64 << 20
+	idle      = 90 * time.Second
+)
+
+// Options say where the service is.
+type Options struct {
+	// URL is the service's base, such as https://plumbline-state.plumbline-system.svc:8443.
+	URL string
+	// CAFile is the PEM bundle for its certificate.
+	CAFile string
+	// TokenFile is the caller's token for audience plumbline-state.
+	TokenFile string
+	// Timeout bounds each call; 30 s when zero.
+	Timeout time.Duration
+}
+
+// Client calls the state service. It is safe for concurrent use.
+type Client struct {
+	Options
+
+	mu        sync.Mutex
+	ca        []byte
+	transport *http.Transport
+}
+
+// New returns a Client; nothing is read or called yet.
+func New(o Options) *Client {
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	o.URL = strings.TrimRight(o.URL, "/")
+	return &Client{Options: o}
+}
+
+// Outputs returns the outputs that the Workspace's last Run has stored, or ErrNotFound.
+func (c *Client) Outputs(ctx context.Context, namespace, name string) (map[string]job.Output, error) {
+	body, err := c.call(ctx, http.MethodGet, workspacePath(namespace, name)+"/outputs")
+	if err != nil {
+		return nil, fmt.Errorf("fetching outputs of %s/%s: %w", namespace, name, err)
+	}
+	var outputs map[string]job.Output
+	if err := json.Unmarshal(body, &outputs); err != nil {
+		return nil, fmt.Errorf("fetching outputs of %s/%s: decoding: %w", namespace, name, err)
+	}
+	return outputs, nil
+}
+
+// DeleteWorkspace removes all that is kept of a destroyed Workspace. That nothing is kept is not an error.
+func (c *Client) DeleteWorkspace(ctx context.Context, namespace, name, uid string) error {
+	path := workspacePath(namespace, name) + "?uid=" + url.QueryEscape(uid)
+	if _, err := c.call(ctx, http.MethodDelete, path); err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("removing the state of %s/%s: %w", namespace, name, err)
+	}
+	return nil
+}
+
+func workspacePath(namespace, name string) string {
+	return "/v1/workspaces/" + url.PathEscape(namespace) + "/" + url.PathEscape(name)
+}
+
+func (c *Client) call(ctx context.Context, method, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("building the request: %w", err)
+	}
+	token, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading the token: %w", ErrUnavailable, err)
+	}
+	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	transport, err := c.roundTripper()
+	if err != nil {
+		return nil, err
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading the answer: %w", ErrUnavailable, err)
+	}
+	return body, judge(resp.StatusCode, body)
+}
+
+// roundTripper keeps connections for as long as the CA's file stays what it is.
+func (c *Client) roundTripper() (http.RoundTripper, error) {
+	ca, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading the CA: %w", ErrUnavailable, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.transport != nil && bytes.Equal(ca, c.ca) {
+		return c.transport, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		return nil, fmt.Errorf("%w: the CA's file holds no certificate", ErrUnavailable)
+	}
+	if c.transport != nil {
+		c.transport.CloseIdleConnections()
+	}
+	c.ca, c.transport = ca, &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2: true,
+		IdleConnTimeout:   idle,
+	}
+	return c.transport, nil
+}
+
+// judge turns a status into an error.
+func judge(status int, body []byte) error {
+	var told struct {
+		Error string `json:"error"`
+	}
+	if status == http.StatusOK {
+		return nil
+	}
+	if json.Unmarshal(body, &told) != nil || told.Error == "" {
+		told.Error = http.StatusText(status)
+	}
+	kind := ErrUnavailable
+	switch status {
+	case http.StatusNotFound:
+		kind = ErrNotFound
+	case http.StatusConflict:
+		kind = ErrInUse
+	case http.StatusUnauthorized, http.StatusForbidden:
+		kind = ErrDenied
+	}
+	return fmt.Errorf("%w: %d: %s", kind, status, told.Error)
+}

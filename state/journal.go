@@ -1,0 +1,214 @@
+package state
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// journal is a row of records dir/1, dir/2, ... of which the newest counts. Appending n+1 after n is one Create, so it
+// is a compare-and-swap, and a lock or a state that moves on needs neither an overwrite nor a delete that could race.
+//
+// Old records are pruned, so a number can become free again. Four rules keep a record that is made late, by a server that
+// was paused, from ever being taken for the newest:
+//
+//   - records are pruned strictly from the lowest upwards, and before the first one goes a mark is left as record 0: a
+//     journal without records 1 and 0 is empty for certain;
+//   - whoever has appended n+1 looks whether n is still what it was: if not, n+1 was made long ago, and pruned;
+//   - a remembered record n is believed only when n+1 isn't there and then n is still what it was;
+//   - beyond that, what the store lists is the truth.
+//
+// So the usual read and the usual append are two or three small requests by name and no listing, which the API server
+// answers far more slowly.
+type journal struct {
+	store Store
+	dir   string
+	hints *hints
+}
+
+// record is one entry of a journal; the zero record stands before the first.
+type record struct {
+	n    uint64
+	sum  [sha256.Size]byte
+	data []byte
+}
+
+// holds tells whether the record's data is just this.
+func (r record) holds(data []byte) bool { return r.n > 0 && r.sum == sha256.Sum256(data) }
+
+// errMoved is returned by append when the journal has gone on meanwhile.
+var errMoved = errors.New("the journal has moved on")
+
+func (j journal) key(n uint64) string { return fmt.Sprintf("%s/%012d", j.dir, n) }
+
+// newest returns the last record, or the zero record of an empty journal.
+func (j journal) newest(ctx context.Context) (record, error) {
+	if hint, ok := j.hints.get(j.dir); ok {
+		if r, err := j.remembered(ctx, hint); err != nil || r.n > 0 {
+			return r, err
+		}
+	} else if empty, err := j.empty(ctx); err != nil || empty {
+		return record{}, err
+	}
+	return j.last(ctx)
+}
+
+// last finds the newest record by listing.
+func (j journal) last(ctx context.Context) (record, error) {
+	for {
+		numbers, err := j.list(ctx)
+		if err != nil || len(numbers) == 0 {
+			return record{}, err
+		}
+		r, err := j.get(ctx, numbers[len(numbers)-1])
+		if errors.Is(err, ErrNotFound) {
+			continue // pruned between the two reads, so there is a newer one
+		}
+		if err != nil {
+			return record{}, err
+		}
+		j.hints.set(j.dir, r)
+		return r, nil
+	}
+}
+
+// empty tells whether nothing was ever appended.
+func (j journal) empty(ctx context.Context) (bool, error) {
+	for _, n := range []uint64{1, 0} {
+		if there, err := j.has(ctx, n); there || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (j journal) has(ctx context.Context, n uint64) (bool, error) {
+	_, err := j.store.Get(ctx, j.key(n))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading %s: %w", j.key(n), err)
+	}
+	return true, nil
+}
+
+// remembered returns the newest record when the hint still holds, and the zero record when it doesn't.
+func (j journal) remembered(ctx context.Context, hint record) (record, error) {
+	if moved, err := j.has(ctx, hint.n+1); moved || err != nil {
+		return record{}, err
+	}
+	r, err := j.get(ctx, hint.n)
+	if errors.Is(err, ErrNotFound) || (err == nil && r.sum != hint.sum) {
+		return record{}, nil
+	}
+	return r, err
+}
+
+func (j journal) get(ctx context.Context, n uint64) (record, error) {
+	data, err := j.store.Get(ctx, j.key(n))
+	if err != nil {
+		return record{}, fmt.Errorf("reading %s: %w", j.key(n), err)
+	}
+	return record{n: n, sum: sha256.Sum256(data), data: data}, nil
+}
+
+// list returns the numbers of all records but the mark, ascending.
+func (j journal) list(ctx context.Context) ([]uint64, error) {
+	keys, err := j.store.List(ctx, j.dir+"/")
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", j.dir, err)
+	}
+	numbers := make([]uint64, 0, len(keys))
+	for _, key := range keys {
+		n, err := strconv.ParseUint(strings.TrimPrefix(key, j.dir+"/"), 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("listing %s: a key that is no number: %w", j.dir, err)
+		}
+		if n > 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers, nil
+}
+
+// append adds data as the record after last, or returns errMoved when last isn't the newest any more.
+func (j journal) append(ctx context.Context, last record, data []byte) (record, error) {
+	next := record{n: last.n + 1, sum: sha256.Sum256(data), data: data}
+	if err := j.store.Create(ctx, j.key(next.n), data); err != nil {
+		if errors.Is(err, ErrExists) {
+			j.hints.forget(j.dir)
+			return record{}, errMoved
+		}
+		return record{}, fmt.Errorf("writing %s: %w", j.key(next.n), err)
+	}
+	err := j.confirm(ctx, last)
+	if errors.Is(err, errMoved) {
+		return record{}, errors.Join(err, j.takeBack(ctx, next))
+	}
+	if err != nil {
+		// It may well stand: whoever repeats the request finds it done.
+		return record{}, err
+	}
+	j.hints.set(j.dir, next)
+	return next, nil
+}
+
+// confirm returns errMoved when the record is not what it was, which means that it was pruned.
+func (j journal) confirm(ctx context.Context, last record) error {
+	if last.n == 0 {
+		pruned, err := j.has(ctx, 0)
+		if pruned {
+			return errMoved
+		}
+		return err
+	}
+	r, err := j.get(ctx, last.n)
+	if errors.Is(err, ErrNotFound) || (err == nil && r.sum != last.sum) {
+		return errMoved
+	}
+	return err
+}
+
+// takeBack removes a record that must not have been written.
+func (j journal) takeBack(ctx context.Context, r record) error {
+	j.hints.forget(j.dir)
+	if err := j.store.Delete(ctx, j.key(r.n)); err != nil {
+		return fmt.Errorf("taking %s back: %w", j.key(r.n), err)
+	}
+	return nil
+}
+
+// prune deletes all but the newest records, from the lowest upwards; it stops at the first that can't be deleted.
+func (j journal) prune(ctx context.Context, keep int) error {
+	numbers, err := j.list(ctx)
+	if err != nil || len(numbers) <= keep {
+		return err
+	}
+	if err := j.store.Create(ctx, j.key(0), nil); err != nil && !errors.Is(err, ErrExists) {
+		return fmt.Errorf("marking %s: %w", j.dir, err)
+	}
+	return j.remove(ctx, numbers[:len(numbers)-keep])
+}
+
+// erase deletes the whole journal, the mark last.
+func (j journal) erase(ctx context.Context) error {
+	numbers, err := j.list(ctx)
+	if err != nil {
+		return err
+	}
+	j.hints.forget(j.dir)
+	return j.remove(ctx, append(numbers, 0))
+}
+
+func (j journal) remove(ctx context.Context, numbers []uint64) error {
+	for _, n := range numbers {
+		if err := j.store.Delete(ctx, j.key(n)); err != nil {
+			return fmt.Errorf("deleting %s: %w", j.key(n), err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+package state
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Holder is who holds a lock: one Run, in one Pod.
+type Holder struct {
+	Namespace string `json:"namespace"`
+	Run       string `json:"run"`
+	Pod       string `json:"pod"`
+	PodUID    string `json:"podUID"`
+}
+
+// Claim is a Holder that names the lock it means.
+type Claim struct {
+	Holder
+	LockID string
+}
+
+// LockedError says who holds the lock.
+type LockedError struct {
+	Holder Holder
+	// Info is Terraform's own description of the lock, as its holder sent it.
+	Info []byte
+}
+
+// Error implements error.
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("locked by run %s/%s in pod %s", e.Holder.Namespace, e.Holder.Run, e.Holder.Pod)
+}
+
+// lockRecord is one record of a lock's journal: held by somebody, or free.
+type lockRecord struct {
+	Version int `json:"version"`
+	// Nonce makes the record unlike any other, which journals rely on.
+	Nonce     string          `json:"nonce"`
+	At        time.Time       `json:"at"`
+	Holder    *Holder         `json:"holder,omitempty"`
+	ID        string          `json:"id,omitempty"`
+	Operation string          `json:"operation,omitempty"`
+	Info      json.RawMessage `json:"info,omitempty"`
+}
+
+const lockVersion = 1
+
+// Lock gives the lock to the holder, or returns a *LockedError. Asking again for what one holds already is fine, because
+// the first answer may have been lost. The lock of a Run whose Pod is gone passes over.
+func (s *Service) Lock(ctx context.Context, uid string, by Holder, info []byte) error {
+	next, err := s.newLock(by, info)
+	if err != nil {
+		return err
+	}
+	return s.moveLock(ctx, uid, next, func(last record, now lockRecord) (bool, error) {
+		if now.heldBy(by) && now.ID == next.ID {
+			return true, nil
+		}
+		return false, s.passable(ctx, last)
+	})
+}
+
+// Unlock frees the lock. Freeing a free lock is fine, because the first answer may have been lost. Info may be empty
+// (Terraform's force-unlock): then the caller's own lock is meant.
+func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte) error {
+	id, err := lockID(info)
+	if err != nil && len(info) > 0 {
+		return err
+	}
+	next := lockRecord{Version: lockVersion, Nonce: rand.Text(), At: s.Clock.Now()}
+	return s.moveLock(ctx, uid, next, func(_ record, now lockRecord) (bool, error) {
+		switch {
+		case now.Holder == nil:
+			return true, nil
+		case now.heldBy(by) && (id == "" || now.ID == id):
+			return false, nil
+		default:
+			return false, now.refusal()
+		}
+	})
+}
+
+// moveLock appends next unless may says that it is done already or forbidden. It begins with what this server believes
+// to be the newest record: append notices if it isn't. Only a belief that leads to an append is acted on.
+func (s *Service) moveLock(
+	ctx context.Context, uid string, next lockRecord, may func(record, lockRecord) (done bool, err error),
+) error {
+	data, err := json.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("encoding lock: %w", err)
+	}
+	j := s.locks(uid)
+	last, guessed := j.hints.get(j.dir)
+	for range attempts {
+		if !guessed {
+			if last, err = j.newest(ctx); err != nil {
+				return err
+			}
+		}
+		done, err := s.mayMove(last, may)
+		if (done || err != nil) && guessed {
+			guessed = false
+			continue
+		}
+		if done || err != nil {
+			return err
+		}
+		r, err := j.append(ctx, last, data)
+		if err == nil {
+			s.pruneLater(j, r, keepLocks)
+			return nil
+		}
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		guessed = false
+	}
+	return ErrBusy
+}
+
+func (s *Service) mayMove(last record, may func(record, lockRecord) (bool, error)) (bool, error) {
+	now, err := decodeLock(last)
+	if err != nil {
+		return false, err
+	}
+	return may(last, now)
+}
+
+// passable returns nil for a lock that is free or whose holder is certainly gone, and a *LockedError otherwise.
+func (s *Service) passable(ctx context.Context, last record) error {
+	now, err := decodeLock(last)
+	if err != nil || now.Holder == nil {
+		return err
+	}
+	gone, err := s.Pods.Gone(ctx, *now.Holder)
+	if err != nil {
+		return fmt.Errorf("looking for the lock's holder: %w", err)
+	}
+	if !gone {
+		return now.locked()
+	}
+	s.Log.InfoContext(ctx, "the lock's holder is gone, the lock passes over",
+		"namespace", now.Holder.Namespace, "run", now.Holder.Run, "pod", now.Holder.Pod, "lockID", now.ID)
+	return nil
+}
+
+// holds returns nil when the claimant holds the lock that it names.
+func (s *Service) holds(ctx context.Context, uid string, by Claim) error {
+	last, err := s.locks(uid).newest(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := decodeLock(last)
+	if err != nil {
+		return err
+	}
+	if by.LockID == "" || !now.heldBy(by.Holder) || now.ID != by.LockID {
+		return now.refusal()
+	}
+	return nil
+}
+
+func (s *Service) newLock(by Holder, info []byte) (lockRecord, error) {
+	id, err := lockID(info)
+	if err != nil {
+		return lockRecord{}, err
+	}
+	var told struct{ Operation string }
+	if err := json.Unmarshal(info, &told); err != nil {
+		return lockRecord{}, fmt.Errorf("%w: reading lock info: %w", ErrInvalid, err)
+	}
+	return lockRecord{
+		Version: lockVersion, Nonce: rand.Text(), At: s.Clock.Now(),
+		Holder: &by, ID: id, Operation: told.Operation, Info: info,
+	}, nil
+}
+
+func lockID(info []byte) (string, error) {
+	var told struct{ ID string }
+	if err := json.Unmarshal(info, &told); err != nil {
+		return "", fmt.Errorf("%w: reading lock info: %w", ErrInvalid, err)
+	}
+	if told.ID == "" {
+		return "", fmt.Errorf("%w: the lock info has no ID", ErrInvalid)
+	}
+	return told.ID, nil
+}
+
+// decodeLock reads a record; the one before the first is a free lock.
+func decodeLock(r record) (lockRecord, error) {
+	var l lockRecord
+	if r.n == 0 {
+		return l, nil
+	}
+	if err := json.Unmarshal(r.data, &l); err != nil {
+		return lockRecord{}, fmt.Errorf("decoding lock: %w", err)
+	}
+	return l, nil
+}
+
+func (l lockRecord) heldBy(h Holder) bool { return l.Holder != nil && *l.Holder == h }
+
+func (l lockRecord) locked() *LockedError { return &LockedError{Holder: *l.Holder, Info: l.Info} }
+
+// refusal says why somebody who doesn't hold the lock is turned away.
+func (l lockRecord) refusal() error {
+	if l.Holder == nil {
+		return fmt.Errorf("%w: nobody holds it", ErrNotHolder)
+	}
+	return fmt.Errorf("%w: %w", ErrNotHolder, l.locked())
+}

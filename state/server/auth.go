@@ -1,0 +1,266 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/state"
+)
+
+// +kubebuilder:rbac:groups=authentication.k8s.io,resources=tokenreviews,verbs=create
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get
+// +kubebuilder:rbac:groups=plumbline.dev,resources=runs;workspaces,verbs=get
+// +kubebuilder:rbac:groups=plumbline.dev,resources=runs/status,verbs=patch
+
+const (
+	// remember is for how long a token's identity is believed without asking again. Writes ask about the Run anyway.
+	remember = 10 * time.Second
+	// maxRemembered bounds the memory.
+	maxRemembered = 4096
+
+	extraPodName = "authentication.kubernetes.io/pod-name"
+	extraPodUID  = "authentication.kubernetes.io/pod-uid"
+	serviceUser  = "system:serviceaccount:"
+	kindRun      = "Run"
+)
+
+// allowed tells whether the caller may use a route of the Workspace, as far as the identity alone says.
+func allowed(a access, id Identity, namespace, workspace string) error {
+	switch {
+	case id.Controller && (a == controls || a == readsOutputs):
+		return nil
+	case id.Controller:
+		return fmt.Errorf("%w: this is for runner pods", ErrForbidden)
+	case a == controls:
+		return fmt.Errorf("%w: this is for the controller", ErrForbidden)
+	case id.Namespace != namespace || id.Workspace != workspace:
+		return fmt.Errorf("%w: the token is of a run of workspace %s/%s", ErrForbidden, id.Namespace, id.Workspace)
+	case id.Over && a != finishes:
+		return errOver(id.Run)
+	}
+	return nil
+}
+
+func errOver(run string) error { return fmt.Errorf("%w: run %s is over", ErrForbidden, run) }
+
+// Cluster answers from the API server, always live: what a cache has not heard of yet must not look as if it were gone.
+type Cluster struct {
+	client     client.Client
+	clock      clock.PassiveClock
+	controller string
+
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]known
+}
+
+type known struct {
+	id    Identity
+	until time.Time
+}
+
+var (
+	_ Gate       = (*Cluster)(nil)
+	_ Reports    = (*Cluster)(nil)
+	_ state.Pods = (*Cluster)(nil)
+)
+
+// NewCluster returns a Cluster; controller is the controller's ServiceAccount as namespace:name. The client must not
+// read from a cache.
+func NewCluster(c client.Client, clk clock.PassiveClock, controller string) *Cluster {
+	return &Cluster{client: c, clock: clk, controller: controller, known: map[[sha256.Size]byte]known{}}
+}
+
+// Identify implements Gate.
+func (c *Cluster) Identify(ctx context.Context, token string) (Identity, error) {
+	key := sha256.Sum256([]byte(token))
+	if id, ok := c.recall(key); ok {
+		return id, nil
+	}
+	user, err := c.review(ctx, token)
+	if err != nil {
+		return Identity{}, err
+	}
+	account, ok := strings.CutPrefix(user.Username, serviceUser)
+	if !ok {
+		return Identity{}, fmt.Errorf("%w: the token is not a service account's", ErrForbidden)
+	}
+	id := Identity{Controller: true}
+	if account != c.controller {
+		namespace, _, _ := strings.Cut(account, ":")
+		if id, err = c.identifyPod(ctx, namespace, user); err != nil {
+			return Identity{}, err
+		}
+	}
+	c.retain(key, id)
+	return id, nil
+}
+
+func (c *Cluster) recall(key [sha256.Size]byte) (Identity, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, ok := c.known[key]
+	return k.id, ok && c.clock.Now().Before(k.until)
+}
+
+func (c *Cluster) retain(key [sha256.Size]byte, id Identity) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.clock.Now()
+	for k, v := range c.known {
+		if !now.Before(v.until) || len(c.known) >= maxRemembered {
+			delete(c.known, k)
+		}
+	}
+	c.known[key] = known{id: id, until: now.Add(remember)}
+}
+
+// review asks the API server whose token it is.
+func (c *Cluster) review(ctx context.Context, token string) (authenticationv1.UserInfo, error) {
+	review := &authenticationv1.TokenReview{
+		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{job.StateAudience}},
+	}
+	if err := c.client.Create(ctx, review); err != nil {
+		return authenticationv1.UserInfo{}, fmt.Errorf("reviewing a token: %w", err)
+	}
+	if !review.Status.Authenticated || !slices.Contains(review.Status.Audiences, job.StateAudience) {
+		return authenticationv1.UserInfo{}, fmt.Errorf(
+			"%w: the token has expired, is of a pod that is gone, or is not for audience %s",
+			ErrUnauthenticated, job.StateAudience)
+	}
+	return review.Status.User, nil
+}
+
+// identifyPod follows the token's Pod to its Run and Workspace.
+func (c *Cluster) identifyPod(ctx context.Context, namespace string, user authenticationv1.UserInfo) (Identity, error) {
+	name, uid := extra(user, extraPodName), extra(user, extraPodUID)
+	if name == "" || uid == "" {
+		return Identity{}, fmt.Errorf("%w: the token is not bound to a pod", ErrForbidden)
+	}
+	pod := &corev1.Pod{}
+	if err := c.get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, pod); err != nil {
+		return Identity{}, err
+	}
+	owner := metav1.GetControllerOf(pod)
+	if string(pod.UID) != uid || !isRun(owner) {
+		return Identity{}, fmt.Errorf("%w: pod %s/%s is not a run's", ErrForbidden, namespace, name)
+	}
+	id := Identity{Namespace: namespace, Run: owner.Name, RunUID: string(owner.UID), Pod: name, PodUID: uid}
+	run, err := c.run(ctx, id)
+	if err != nil {
+		return Identity{}, err
+	}
+	id.Workspace, id.Over = run.Spec.WorkspaceName, finished(run)
+	id.WorkspaceUID, err = c.liveWorkspace(ctx, namespace, id.Workspace)
+	return id, err
+}
+
+func extra(user authenticationv1.UserInfo, key string) string {
+	if v := user.Extra[key]; len(v) == 1 {
+		return v[0]
+	}
+	return ""
+}
+
+func isRun(owner *metav1.OwnerReference) bool {
+	if owner == nil || owner.Kind != kindRun {
+		return false
+	}
+	gv, err := schema.ParseGroupVersion(owner.APIVersion)
+	return err == nil && gv.Group == v1alpha1.GroupVersion.Group
+}
+
+// run returns the Run that the identity names, provided that it says that the Pod is its own.
+func (c *Cluster) run(ctx context.Context, id Identity) (*v1alpha1.Run, error) {
+	run := &v1alpha1.Run{}
+	if err := c.get(ctx, client.ObjectKey{Namespace: id.Namespace, Name: id.Run}, run); err != nil {
+		return nil, err
+	}
+	if string(run.UID) != id.RunUID || run.Status.PodName != id.Pod {
+		return nil, fmt.Errorf("%w: run %s/%s does not know pod %s", ErrForbidden, id.Namespace, id.Run, id.Pod)
+	}
+	return run, nil
+}
+
+// finished tells whether the Run has come to its end.
+func finished(run *v1alpha1.Run) bool {
+	done := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionSucceeded)
+	return run.Status.FinishedAt != nil || (done != nil && done.Status != metav1.ConditionUnknown)
+}
+
+// Active implements Gate.
+func (c *Cluster) Active(ctx context.Context, id Identity) error {
+	run, err := c.run(ctx, id)
+	if err != nil {
+		return err
+	}
+	if finished(run) {
+		return errOver(id.Run)
+	}
+	return nil
+}
+
+func (c *Cluster) liveWorkspace(ctx context.Context, namespace, name string) (string, error) {
+	ws := &v1alpha1.Workspace{}
+	err := c.get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, ws)
+	return string(ws.UID), err
+}
+
+// WorkspaceUID implements Gate.
+func (c *Cluster) WorkspaceUID(ctx context.Context, namespace, name string) (string, error) {
+	ws := &v1alpha1.Workspace{}
+	err := c.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, ws)
+	if notFound(err) {
+		return "", fmt.Errorf("workspace %s/%s: %w", namespace, name, state.ErrNotFound)
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading workspace: %w", err)
+	}
+	return string(ws.UID), nil
+}
+
+// get reads what a caller's identity rests on: a caller who names what isn't there is turned away.
+func (c *Cluster) get(ctx context.Context, key client.ObjectKey, obj client.Object) error {
+	err := c.client.Get(ctx, key, obj)
+	if notFound(err) {
+		return fmt.Errorf("%w: %w", ErrForbidden, err)
+	}
+	if err != nil {
+		return fmt.Errorf("reading %T: %w", obj, err)
+	}
+	return nil
+}
+
+// notFound is certain: a 404 that doesn't come from the API server's own handler, such as a proxy's, is none.
+func notFound(err error) bool {
+	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+}
+
+// Gone implements state.Pods.
+func (c *Cluster) Gone(ctx context.Context, h state.Holder) (bool, error) {
+	pod := &corev1.Pod{}
+	err := c.client.Get(ctx, client.ObjectKey{Namespace: h.Namespace, Name: h.Pod}, pod)
+	if notFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading pod %s/%s: %w", h.Namespace, h.Pod, err)
+	}
+	ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	return ended || string(pod.UID) != h.PodUID, nil
+}

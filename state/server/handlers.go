@@ -1,0 +1,141 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // Terraform's http backend sends this checksum; nothing rests on its strength.
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/state"
+)
+
+// call is a request by somebody who may make it.
+type call struct {
+	id   Identity
+	uid  string // of the Workspace
+	r    *http.Request
+	body []byte
+}
+
+// answer is what a handler has to say.
+type answer struct {
+	status int
+	body   []byte
+}
+
+var done = answer{status: http.StatusOK}
+
+func (s *Server) getState(ctx context.Context, c call) (answer, error) {
+	data, err := s.Service.State(ctx, c.uid)
+	if errors.Is(err, state.ErrNotFound) {
+		return answer{status: http.StatusNoContent}, nil
+	}
+	return answer{status: http.StatusOK, body: data}, err
+}
+
+func (s *Server) postState(ctx context.Context, c call) (answer, error) {
+	if err := checkMD5(c.r.Header.Get("Content-MD5"), c.body); err != nil {
+		return answer{}, err
+	}
+	claim := state.Claim{Holder: c.id.holder(), LockID: c.r.URL.Query().Get("ID")}
+	return done, s.Service.Write(ctx, c.uid, claim, c.body)
+}
+
+func (s *Server) deleteState(ctx context.Context, c call) (answer, error) {
+	return done, s.Service.Remove(ctx, c.uid, c.id.holder())
+}
+
+// lock answers a conflict with the holder's own lock info, which Terraform shows.
+func (s *Server) lock(ctx context.Context, c call) (answer, error) {
+	err := s.Service.Lock(ctx, c.uid, c.id.holder(), c.body)
+	var locked *state.LockedError
+	if errors.As(err, &locked) {
+		return answer{status: http.StatusLocked, body: describeLock(locked)}, nil
+	}
+	return done, err
+}
+
+// describeLock adds to the lock info, where Terraform's users look for it, which Run holds the lock.
+func describeLock(locked *state.LockedError) []byte {
+	var info map[string]any
+	if json.Unmarshal(locked.Info, &info) != nil || (info["Info"] != nil && info["Info"] != "") {
+		return locked.Info
+	}
+	info["Info"] = locked.Error()
+	b, err := json.Marshal(info)
+	if err != nil {
+		return locked.Info
+	}
+	return b
+}
+
+func (s *Server) unlock(ctx context.Context, c call) (answer, error) {
+	return done, s.Service.Unlock(ctx, c.uid, c.id.holder(), c.body)
+}
+
+func (s *Server) getOutputs(ctx context.Context, c call) (answer, error) {
+	data, err := s.Service.Outputs(ctx, c.uid)
+	return answer{status: http.StatusOK, body: data}, err
+}
+
+func (s *Server) putOutputs(ctx context.Context, c call) (answer, error) {
+	var outputs map[string]job.Output
+	if err := json.Unmarshal(c.body, &outputs); err != nil {
+		return answer{}, fmt.Errorf("%w: reading outputs: %w", state.ErrInvalid, err)
+	}
+	return done, s.Service.PutOutputs(ctx, c.uid, c.body)
+}
+
+func (s *Server) putResult(ctx context.Context, c call) (answer, error) {
+	run := c.r.PathValue("run")
+	if run != c.id.Run {
+		return answer{}, fmt.Errorf("%w: the token is of run %s, not of run %s", ErrForbidden, c.id.Run, run)
+	}
+	if len(c.body) > job.MaxResult {
+		return answer{}, &http.MaxBytesError{Limit: job.MaxResult}
+	}
+	if _, err := job.Parse(string(c.body)); err != nil {
+		return answer{}, fmt.Errorf("%w: %w", state.ErrInvalid, err)
+	}
+	return done, s.Reports.Report(ctx, c.id, c.body)
+}
+
+func (s *Server) deleteWorkspace(ctx context.Context, c call) (answer, error) {
+	return done, s.Service.Purge(ctx, c.r.URL.Query().Get("uid"))
+}
+
+// checkMD5 refuses a body that was damaged on its way; a missing checksum is fine.
+func checkMD5(header string, body []byte) error {
+	if header == "" {
+		return nil
+	}
+	want, err := base64.StdEncoding.DecodeString(header)
+	if err != nil {
+		return fmt.Errorf("%w: reading Content-MD5: %w", state.ErrInvalid, err)
+	}
+	if got := md5.Sum(body); !bytes.Equal(got[:], want) { //nolint:gosec // see the import
+		return fmt.Errorf("%w: the body does not match its Content-MD5", state.ErrInvalid)
+	}
+	return nil
+}
+
+// readBody reads at most limit bytes; a route without a body ignores what is sent.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if limit == 0 {
+		return nil, nil
+	}
+	var b bytes.Buffer
+	if r.ContentLength > 0 && r.ContentLength <= limit {
+		b.Grow(int(r.ContentLength))
+	}
+	if _, err := io.Copy(&b, http.MaxBytesReader(w, r.Body, limit)); err != nil {
+		return nil, fmt.Errorf("reading the request's body: %w", err)
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,106 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	// transferTimeout is for a whole request or answer, bodies of many megabytes on a slow line included.
+	transferTimeout = 3 * time.Minute
+	maxHeader       = 64 << 10
+	// notReadyFor lets the cluster take note of a failed readiness before connections are refused.
+	notReadyFor = 2 * time.Second
+	// drainTimeout is for requests in flight.
+	drainTimeout  = 20 * time.Second
+	healthTimeout = 5 * time.Second
+)
+
+// ListenOptions are the two sockets: the API over TLS, and metrics and health over plain HTTP.
+type ListenOptions struct {
+	API     net.Listener
+	TLS     *tls.Config
+	Metrics net.Listener
+	Gather  prometheus.Gatherer
+}
+
+// Serve serves until ctx ends; then it stops being ready, takes no new connections and ends what is in flight.
+func (s *Server) Serve(ctx context.Context, o ListenOptions) error {
+	var leaving atomic.Bool
+	api, side := s.newHTTP(s.Handler()), s.newHTTP(s.side(o.Gather, &leaving))
+	group, stopped := errgroup.WithContext(ctx)
+	group.Go(func() error { return closed(api.Serve(tls.NewListener(o.API, o.TLS))) })
+	group.Go(func() error { return closed(side.Serve(o.Metrics)) })
+	group.Go(func() error {
+		<-stopped.Done()
+		leaving.Store(true)
+		if ctx.Err() != nil {
+			s.Clock.Sleep(notReadyFor)
+		}
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		return errors.Join(api.Shutdown(last), side.Close())
+	})
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("serving: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) newHTTP(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       transferTimeout,
+		WriteTimeout:      transferTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// side serves what is not for callers: /livez (the process answers), /readyz (it takes requests), /healthz (the store
+// answers too) and /metrics.
+func (s *Server) side(gather prometheus.Gatherer, leaving *atomic.Bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(gather, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { writeAnswer(w, done) })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if leaving.Load() {
+			writeAnswer(w, answerError(http.StatusServiceUnavailable, "shutting down"))
+			return
+		}
+		writeAnswer(w, done)
+	})
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+		defer cancel()
+		if err := s.Service.Healthy(ctx); err != nil {
+			writeAnswer(w, answerTo(err))
+			return
+		}
+		writeAnswer(w, done)
+	})
+	return mux
+}
+
+// closed tells a server that was shut down from one that failed.
+func closed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

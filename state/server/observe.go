@@ -1,0 +1,108 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "plumbline_state_requests_total", Help: "Requests by route and HTTP status.",
+		}, []string{"route", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "plumbline_state_request_seconds", Help: "How long requests took, by route.",
+			Buckets: []float64{.002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
+		}, []string{"route"}),
+	}
+	r.MustRegister(m.requests, m.seconds)
+	return m
+}
+
+// observed serves a route within its deadline, counts it, and leaves one line in the log for each request.
+func (s *Server) observed(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := s.Clock.Now()
+		ctx, cancel := context.WithTimeout(r.Context(), rt.timeout)
+		defer cancel()
+		c := call{r: r}
+		a, err := s.serve(ctx, rt, w, &c)
+		if err != nil {
+			a = answerTo(err)
+		}
+		writeAnswer(w, a)
+		took := s.Clock.Since(began)
+		s.metrics.requests.WithLabelValues(rt.name, strconv.Itoa(a.status)).Inc()
+		s.metrics.seconds.WithLabelValues(rt.name).Observe(took.Seconds())
+		s.logRequest(rt, &c, outcome{answer: a, err: err, took: took})
+	})
+}
+
+type outcome struct {
+	answer answer
+	err    error
+	took   time.Duration
+}
+
+func (s *Server) logRequest(rt route, c *call, o outcome) {
+	level := slog.LevelInfo
+	if o.answer.status >= http.StatusInternalServerError {
+		level = slog.LevelWarn
+	}
+	attrs := []slog.Attr{
+		slog.String("route", rt.name), slog.Int("status", o.answer.status),
+		slog.String("namespace", c.r.PathValue("namespace")), slog.String("workspace", c.r.PathValue("name")),
+		slog.String("run", c.id.Run), slog.String("pod", c.id.Pod), slog.Bool("controller", c.id.Controller),
+		slog.Int("received", len(c.body)), slog.Int("sent", len(o.answer.body)),
+		slog.Duration("took", o.took), slog.String("remote", c.r.RemoteAddr),
+	}
+	if o.err != nil {
+		attrs = append(attrs, slog.String("error", o.err.Error()))
+	}
+	s.Log.LogAttrs(c.r.Context(), level, "request", attrs...)
+}
+
+// serve finds out who is calling and whether they may before it reads the body.
+func (s *Server) serve(ctx context.Context, rt route, w http.ResponseWriter, c *call) (answer, error) {
+	token, ok := strings.CutPrefix(c.r.Header.Get("Authorization"), "Bearer ")
+	if !ok || token == "" {
+		return answer{}, ErrUnauthenticated
+	}
+	var err error
+	if c.id, err = s.Gate.Identify(ctx, token); err != nil {
+		return answer{}, err
+	}
+	if err := allowed(rt.access, c.id, c.r.PathValue("namespace"), c.r.PathValue("name")); err != nil {
+		return answer{}, err
+	}
+	if rt.access == writes {
+		if err := s.Gate.Active(ctx, c.id); err != nil {
+			return answer{}, err
+		}
+	}
+	if c.uid, err = s.workspaceUID(ctx, rt.access, c); err != nil {
+		return answer{}, err
+	}
+	if c.body, err = readBody(w, c.r, rt.maxBody); err != nil {
+		return answer{}, err
+	}
+	return rt.handle(s, ctx, *c)
+}
+
+func (s *Server) workspaceUID(ctx context.Context, a access, c *call) (string, error) {
+	if !c.id.Controller || a == controls {
+		return c.id.WorkspaceUID, nil
+	}
+	return s.Gate.WorkspaceUID(ctx, c.r.PathValue("namespace"), c.r.PathValue("name"))
+}
