@@ -1,5 +1,7 @@
 package job
 
+import "regexp"
+
 // Class is the one word for how a Run, or a step of it, ended. The same word is the result's class, the condition's
 // reason, the event's reason and the metric's label.
 type Class string
@@ -84,6 +86,11 @@ func (c Class) Policy() Policy {
 	}
 	return Retry
 }
+
+var word = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,62}$`)
+
+// valid tells whether the class is a single word, as those of newer releases are too.
+func (c Class) valid() bool { return word.MatchString(string(c)) }
 
 // Succeeded tells whether the class is a good end.
 func (c Class) Succeeded() bool { return c.Policy() == Done }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -65,6 +66,7 @@ var ErrTooLarge = errors.New("result is over the size of a termination message")
 // the class.
 func Encode(r Result) ([]byte, error) {
 	r.Version = Version
+	r.Message = strings.ToValidUTF8(r.Message, "?")
 	r.Drift = r.Drift[:min(len(r.Drift), MaxDrift)]
 	for {
 		b, err := json.Marshal(r)
@@ -105,8 +107,9 @@ func Parse(s string) (Result, error) {
 	if err := json.Unmarshal([]byte(s), &r); err != nil {
 		return Result{}, fmt.Errorf("parsing result: %w", err)
 	}
-	if r.Class == "" {
-		return Result{}, errors.New("parsing result: it has no class")
+	if !r.Class.valid() {
+		// Anything in the Pod can write there, and a class becomes a condition's reason.
+		return Result{}, errors.New("parsing result: it has no class, or one that is no word")
 	}
 	return r, nil
 }
