@@ -52,6 +52,8 @@ const (
 	firstRetry = 100 * time.Millisecond
 	// lastRetry bounds how long an error of the surroundings is noticed to be over.
 	lastRetry = 20 * time.Second
+	// passDeadline ends every call of one pass: an API server that doesn't answer must not hold a worker for ever.
+	passDeadline = time.Minute
 )
 
 // Scheme holds every type that the controller reads or writes.
@@ -124,6 +126,7 @@ func cacheOptions() cache.Options {
 func controllerOptions(o Options) controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: max(1, o.Concurrency),
+		ReconciliationTimeout:   passDeadline,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
 		SkipNameValidation:      &o.SkipNameValidation,
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -65,6 +66,10 @@ func (r resolver) variables(ctx context.Context) (map[string]json.RawMessage, er
 		if err != nil {
 			return nil, err
 		}
+		if !utf8.ValidString(text) {
+			// JSON would replace what isn't text, and Terraform would get something else than what was given.
+			return nil, missing("the value of variable %q is not UTF-8 text: encode it, with base64 for example", v.Name)
+		}
 		if values[v.Name], err = json.Marshal(text); err != nil {
 			return nil, fmt.Errorf("encoding variable %q: %w", v.Name, err)
 		}
@@ -73,6 +78,9 @@ func (r resolver) variables(ctx context.Context) (map[string]json.RawMessage, er
 }
 
 func (r resolver) lookUp(ctx context.Context, v v1alpha1.Variable) (string, error) {
+	if v.ValueFrom == nil || v.ValueFrom.SecretKeyRef == nil && v.ValueFrom.ConfigMapKeyRef == nil {
+		return "", missing("variable %q has neither value nor valueFrom", v.Name)
+	}
 	if ref := v.ValueFrom.SecretKeyRef; ref != nil {
 		data, err := r.secret(ctx, ref.Name, fmt.Sprintf("variable %q", v.Name))
 		if err != nil {

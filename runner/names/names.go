@@ -13,13 +13,16 @@ const Max = 63
 
 const hashLength = 8
 
-// Join is base-suffix, or base cut, a hash of the whole, and suffix.
+// Join is base-suffix, or base cut, a hash of the whole, and suffix. A suffix that leaves no room is cut too.
 func Join(base, suffix string) string {
 	full := base + "-" + suffix
 	if len(full) <= Max {
 		return full
 	}
 	room := Max - len(suffix) - hashLength - 2
+	if room < 1 {
+		return Label(full)
+	}
 	return trim(base, room) + "-" + Hash(full) + "-" + suffix
 }
 

@@ -52,7 +52,7 @@ func Build(in Input) *corev1.Pod {
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:   in.Run.Namespace,
-			Name:        in.Run.Name,
+			Name:        PodName(in.Run),
 			Labels:      t.labels(),
 			Annotations: t.annotations(),
 			OwnerReferences: []metav1.OwnerReference{
@@ -80,10 +80,13 @@ func Build(in Input) *corev1.Pod {
 	p.Labels[LabelName] = Name
 	p.Labels[LabelComponent] = Component
 	p.Labels[v1alpha1.LabelWorkspace] = names.Label(in.Workspace.Name)
-	p.Labels[v1alpha1.LabelRun] = in.Run.Name
+	p.Labels[v1alpha1.LabelRun] = names.Label(in.Run.Name)
 	p.Annotations[v1alpha1.LabelWorkspace] = in.Workspace.Name
 	return p
 }
+
+// PodName is the Run's name, cut and hashed where a person gave it one that is too long for a Pod's host name.
+func PodName(r *v1alpha1.Run) string { return names.Label(r.Name) }
 
 // Deadline is when the kubelet ends the Pod whatever it does: the sum of what its steps may take.
 func Deadline(w *v1alpha1.Workspace, c *v1alpha1.RunnerClass) time.Duration {
@@ -173,7 +176,7 @@ func mounts(in Input) []corev1.VolumeMount {
 	return all
 }
 
-func credentialVolume(name string) string { return names.Join("credential", name) }
+func credentialVolume(name string) string { return names.Label("credential-" + name) }
 
 func emptyDir(name, limit string) corev1.Volume {
 	size := resource.MustParse(limit)

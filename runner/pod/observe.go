@@ -79,40 +79,43 @@ func ended(p *corev1.Pod) Outcome {
 
 // failure explains an end that the driver didn't, or explained only as having been asked to stop.
 func failure(p *corev1.Pod, t *corev1.ContainerStateTerminated, o Outcome) (job.Class, string) {
-	if evicted, why := Evicted(p); evicted {
-		return job.Evicted, why
-	}
-	if o.Result != nil {
-		return o.Class, o.Message
+	if class, why := Ousted(p); class != "" {
+		return class, why
 	}
 	switch {
+	case o.Result != nil:
+		return o.Class, o.Message
 	case t != nil && t.Reason == "OOMKilled":
 		return job.OOMKilled, "the runner's container ran out of memory: raise spec.podTemplate.resources.limits.memory"
-	case p.Status.Reason == "DeadlineExceeded":
-		return job.TimedOut, "the Pod passed its deadline"
 	case p.Status.Reason == "NodeLost":
 		return job.PodLost, "the Pod's node was lost"
 	case p.DeletionTimestamp != nil:
 		return job.PodLost, "the Pod was deleted before the driver could report"
 	case t == nil:
 		return job.PodLost, "the Pod ended without its container having run: " + text(p.Status.Reason, p.Status.Message)
+	case t.Reason == "ContainerStatusUnknown":
+		return job.PodLost, "the node lost track of the container: " + t.Message
 	case t.Reason == "StartError" || t.Reason == "ContainerCannotRun":
 		return job.ImageUnavailable, "the container could not start: " + t.Message
 	}
 	return job.NoResult, fmt.Sprintf("the driver left no result (exit code %d)", t.ExitCode)
 }
 
-// Evicted tells whether the Pod was made to leave its node, and by what.
-func Evicted(p *corev1.Pod) (bool, string) {
-	if p.Status.Reason == "Evicted" || p.Status.Reason == "Preempting" {
-		return true, text(p.Status.Reason, p.Status.Message)
+// Ousted tells whether and why the Pod was made to end from outside: what the driver can't know. The class is empty when it
+// was not, or when nothing says so.
+func Ousted(p *corev1.Pod) (job.Class, string) {
+	switch p.Status.Reason {
+	case "Evicted", "Preempting":
+		return job.Evicted, text(p.Status.Reason, p.Status.Message)
+	case "DeadlineExceeded":
+		return job.TimedOut, "the Pod passed its deadline"
 	}
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue {
-			return true, text(c.Reason, c.Message)
+			return job.Evicted, text(c.Reason, c.Message)
 		}
 	}
-	return false, ""
+	return "", ""
 }
 
 func waiting(p *corev1.Pod, status *corev1.ContainerStatus, now time.Time) Outcome {

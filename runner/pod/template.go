@@ -24,8 +24,10 @@ func templates(in Input) merged {
 	return m
 }
 
-func (m merged) labels() map[string]string      { return union(m.class.Labels, m.workspace.Labels) }
-func (m merged) annotations() map[string]string { return union(m.class.Annotations, m.workspace.Annotations) }
+func (m merged) labels() map[string]string { return union(m.class.Labels, m.workspace.Labels) }
+func (m merged) annotations() map[string]string {
+	return union(m.class.Annotations, m.workspace.Annotations)
+}
 
 func (m merged) nodeSelector() map[string]string {
 	return union(m.class.NodeSelector, m.workspace.NodeSelector)
@@ -81,9 +83,19 @@ func (m merged) resources() corev1.ResourceRequirements {
 			continue
 		}
 		set(r.Requests, t.Requests)
+		raise(r.Limits, t.Requests)
 		set(r.Limits, t.Limits)
 	}
 	return fitRequests(r)
+}
+
+// raise lifts a limit that a newly asked for request is over: somebody who asks for much may use it too.
+func raise(limits, requests corev1.ResourceList) {
+	for name, limit := range limits {
+		if request, ok := requests[name]; ok && request.Cmp(limit) > 0 {
+			limits[name] = request
+		}
+	}
 }
 
 // set writes b's entries over a's.

@@ -7,6 +7,7 @@
 package render
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -15,6 +16,8 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
@@ -72,7 +75,7 @@ func Files(in Inputs) (Bundle, error) {
 	if data[job.SpecFile], err = json.Marshal(spec); err != nil {
 		return Bundle{}, fmt.Errorf("rendering %s: %w", job.SpecFile, err)
 	}
-	return Bundle{Digest: digest(in, files), Data: data}, nil
+	return Bundle{Digest: digest(in), Data: data}, nil
 }
 
 // content is every file by its path.
@@ -111,37 +114,50 @@ var validKey = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
 
 // secretKey is the path itself where a Secret's key may be that.
 func secretKey(path string) string {
-	if validKey.MatchString(path) && path != job.SpecFile {
+	if validKey.MatchString(path) && !strings.HasPrefix(path, "..") && path != "." && path != job.SpecFile {
 		return path
 	}
-	return "file-" + names.Hash(path)
+	// Two short hashes: a Workspace has up to 256 files, and two of one key would be one file.
+	return "file-" + names.Hash(path) + names.Hash("file", path)
 }
 
 // digest covers what the user gave and nothing of this release's own, so that an upgrade of Plumbline changes no digest
-// and so starts no Runs.
-func digest(in Inputs, files map[string][]byte) string {
+// and so starts no Runs. Each part says what it is and how much of it there is: no part can be taken for another.
+func digest(in Inputs) string {
 	h := sha256.New()
-	write := func(b []byte) {
-		var size [8]byte
-		binary.BigEndian.PutUint64(size[:], uint64(len(b)))
-		h.Write(size[:])
-		h.Write(b)
+	write := func(parts ...string) {
+		for _, p := range parts {
+			var size [8]byte
+			binary.BigEndian.PutUint64(size[:], uint64(len(p)))
+			h.Write(size[:])
+			h.Write([]byte(p))
+		}
 	}
 	if in.Source.Image != nil {
-		write([]byte("image"))
-		write([]byte(in.Source.Image.Path))
+		write("image", in.Source.Image.Path)
 	}
-	for _, path := range slices.Sorted(maps.Keys(files)) {
-		if path == BackendFile {
-			continue
+	if in.Source.Inline != nil {
+		write("inline", strconv.Itoa(len(in.Source.Inline.Files)))
+		for _, path := range slices.Sorted(maps.Keys(in.Source.Inline.Files)) {
+			write(path, in.Source.Inline.Files[path])
 		}
-		write([]byte(path))
-		write(files[path])
 	}
+	write("variables", strconv.Itoa(len(in.Variables)))
+	for _, name := range slices.Sorted(maps.Keys(in.Variables)) {
+		write(name, canonical(in.Variables[name]))
+	}
+	write("credentials", strconv.Itoa(len(in.Credentials)))
 	for _, c := range in.Credentials {
-		write([]byte("credential"))
-		write([]byte(c.Name))
-		write([]byte(c.Digest))
+		write(c.Name, c.Digest)
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// canonical is a JSON value without the white space that means nothing.
+func canonical(value json.RawMessage) string {
+	var b bytes.Buffer
+	if err := json.Compact(&b, value); err != nil {
+		return string(value) // content has refused it already
+	}
+	return b.String()
 }

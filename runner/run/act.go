@@ -35,9 +35,20 @@ func (r *Reconciler) act(ctx context.Context, in Input, d Decision) error {
 	case Note, End:
 		note(in.Run, d.Reason, d.Message)
 	case Finish, Abandon:
+		given(in)
 		finished(in.Run, d, in.Now)
 	}
 	return nil
+}
+
+// given says of a Run that ends before its launch what it would have been given, so that the same isn't tried again.
+func given(in Input) {
+	s := &in.Run.Status
+	if s.StartedAt != nil || in.Workspace == nil {
+		return
+	}
+	s.InputsDigest = in.Run.Spec.InputsDigest
+	s.WorkspaceGeneration = in.Workspace.Generation
 }
 
 // launch renders the Secret, writes the intent and creates the Pod, in this order: a controller that dies between the
@@ -45,14 +56,8 @@ func (r *Reconciler) act(ctx context.Context, in Input, d Decision) error {
 // returns is what is left to do: a launch may turn out to be a wait, or an end.
 func (r *Reconciler) launch(ctx context.Context, in Input) (Decision, error) {
 	made, err := r.prepare(ctx, in)
-	var missing *inputs.MissingError
-	if errors.As(err, &missing) {
-		d := pending(missing.Error())
-		d.Recheck = missingPatience
-		return d, nil
-	}
 	if err != nil {
-		return Decision{}, err
+		return unprepared(err)
 	}
 	before := in.Run.DeepCopy()
 	started := metav1.NewTime(in.Now)
@@ -66,6 +71,20 @@ func (r *Reconciler) launch(ctx context.Context, in Input) (Decision, error) {
 		return Decision{}, fmt.Errorf("writing the intent to launch: %w", err)
 	}
 	return r.create(ctx, in, made.Pod)
+}
+
+// unprepared tells what a person or time will heal, and what can't be, from a failed call.
+func unprepared(err error) (Decision, error) {
+	var missing *inputs.MissingError
+	switch {
+	case errors.As(err, &missing), errors.Is(err, errNotOurs):
+		d := pending(err.Error())
+		d.Recheck = missingPatience
+		return d, nil
+	case apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err):
+		return Decision{Do: Finish, Class: job.ConfigInvalid, Message: err.Error()}, nil
+	}
+	return Decision{}, err
 }
 
 // prepared is a Pod that is ready to be created, and the digest of the inputs that its Secret holds.
@@ -159,7 +178,9 @@ func (r *Reconciler) secret(ctx context.Context, in Input) (name, digest string,
 const LabelInputs = "plumbline.dev/inputs"
 
 // SecretName is the Secret that the Runs with one inputs digest share.
-func SecretName(workspace, digest string) string { return names.Join(workspace, digest[:10]) }
+func SecretName(workspace, digest string) string {
+	return names.Join(workspace, digest[:min(10, len(digest))])
+}
 
 // owns tells whether a Secret exists and belongs to the Workspace; one that belongs to something else is an error.
 func (r *Reconciler) owns(ctx context.Context, w *v1alpha1.Workspace, name string) (bool, error) {

@@ -83,10 +83,17 @@ func beforeLaunch(in Input) Decision {
 		return pending(fmt.Sprintf("Workspace %q does not exist", in.Run.Spec.WorkspaceName))
 	case in.Workspace.DeletionTimestamp != nil && in.Run.Spec.Trigger.Kind != v1alpha1.TriggerDeletion:
 		return Decision{Do: Finish, Class: job.Canceled, Message: "the Workspace is being deleted"}
+	case in.Workspace.Spec.Suspend && unasked(in.Run):
+		return pending("spec.suspend of the Workspace is set")
 	case in.OtherPod != "":
 		return pending(fmt.Sprintf("Pod %q of an earlier Run has not ended yet", in.OtherPod))
 	}
 	return Decision{Do: Launch}
+}
+
+// unasked: nobody asked for this very Run, and a suspension holds it back.
+func unasked(r *v1alpha1.Run) bool {
+	return r.Spec.Trigger.Kind != v1alpha1.TriggerManual && r.Spec.Trigger.Kind != v1alpha1.TriggerDeletion
 }
 
 func pending(message string) Decision {
@@ -94,7 +101,7 @@ func pending(message string) Decision {
 }
 
 func afterLaunch(in Input) Decision {
-	if r := reported(in.Run); r != nil {
+	if r := reported(in.Run); r != nil && !unexplained(in, r) {
 		return finish(in, r.Class, r.Message, r)
 	}
 	if in.Pod == nil {
@@ -119,6 +126,13 @@ func afterLaunch(in Input) Decision {
 		return Decision{Do: End, Reason: v1alpha1.ReasonCanceling, Message: "the Pod was asked to stop"}
 	}
 	return ongoing(in, o)
+}
+
+// unexplained: the driver was asked to stop and can't know by whom; its Pod will say so in a moment, when it ends. Nothing
+// is lost by waiting, for the next Run waits for that too.
+func unexplained(in Input, r *job.Result) bool {
+	return r.Class == job.Canceled && !in.Run.Spec.Cancel && in.Pod != nil && in.Pod.DeletionTimestamp == nil &&
+		!pod.Over(in.Pod) && !overdue(in)
 }
 
 // ongoing spares a write for as long as a Run is young.
@@ -171,8 +185,8 @@ func finish(in Input, c job.Class, message string, r *job.Result) Decision {
 	case c == job.Canceled && !in.Run.Spec.Cancel:
 		c, message = job.PodLost, "the Pod was asked to stop from outside (deleted, or its node drained): "+message
 		if in.Pod != nil {
-			if evicted, why := pod.Evicted(in.Pod); evicted {
-				c, message = job.Evicted, why
+			if class, why := pod.Ousted(in.Pod); class != "" {
+				c, message = class, why
 			}
 		}
 	case in.Run.Spec.Cancel && r == nil:
@@ -224,5 +238,5 @@ func waiting(r *v1alpha1.Run) int {
 // Finished tells whether the Run has ended.
 func Finished(r *v1alpha1.Run) bool {
 	c := apimeta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionSucceeded)
-	return c != nil && c.Status != metav1.ConditionUnknown
+	return c != nil && c.Status != metav1.ConditionUnknown && r.Status.FinishedAt != nil
 }

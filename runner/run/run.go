@@ -71,8 +71,8 @@ func (r *Reconciler) patch(ctx context.Context, before, after *v1alpha1.Run) err
 		return nil
 	}
 	from := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Status().Patch(ctx, after, from); err != nil {
-		return fmt.Errorf("writing Run status: %w", client.IgnoreNotFound(err))
+	if err := r.Client.Status().Patch(ctx, after, from); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("writing Run status: %w", err)
 	}
 	return nil
 }

@@ -55,7 +55,9 @@ func fill(s *v1alpha1.RunStatus, result job.Result, at metav1.Time) {
 	}
 	s.Drift = &v1alpha1.DriftStatus{DetectedAt: at, Total: count(result.DriftTotal)}
 	for _, d := range result.Drift {
-		s.Drift.Resources = append(s.Drift.Resources, v1alpha1.DriftedResource{Address: d.Address, Actions: d.Actions})
+		s.Drift.Resources = append(s.Drift.Resources, v1alpha1.DriftedResource{
+			Address: d.Address, Actions: append([]string{}, d.Actions...), // null would be refused
+		})
 	}
 }
 

@@ -28,7 +28,7 @@ type Ticks struct {
 // For reads a Workspace's schedule. The error names the field of spec.drift that is wrong.
 func For(d v1alpha1.Drift, uid types.UID, created time.Time) (Ticks, error) {
 	zone, err := time.LoadLocation(d.TimeZone)
-	if err != nil {
+	if err != nil || d.TimeZone == "Local" {
 		return Ticks{}, fmt.Errorf("spec.drift.timeZone %q is not a time zone: use an IANA name such as Europe/Madrid", d.TimeZone)
 	}
 	parsed, err := cron.ParseStandard(d.Schedule)
@@ -38,6 +38,9 @@ func For(d v1alpha1.Drift, uid types.UID, created time.Time) (Ticks, error) {
 	t := Ticks{cron: parsed, anchor: created, zone: zone, offset: share(d, uid)}
 	if constant, ok := parsed.(cron.ConstantDelaySchedule); ok {
 		t.every = constant.Delay
+	}
+	if t.Next(created).IsZero() {
+		return Ticks{}, fmt.Errorf("spec.drift.schedule %q has a date that never comes", d.Schedule)
 	}
 	return t, nil
 }

@@ -95,8 +95,12 @@ func newRun(in Input, d Decision) *v1alpha1.Run {
 // recognize accepts a Run that an earlier pass made, and nothing else.
 func (r *Reconciler) recognize(ctx context.Context, w *v1alpha1.Workspace, run *v1alpha1.Run) error {
 	var found v1alpha1.Run
-	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(run), &found); err != nil {
-		return fmt.Errorf("reading Run %q: %w", run.Name, client.IgnoreNotFound(err))
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(run), &found)
+	if apierrors.IsNotFound(err) {
+		return nil // deleted in between: its end is an event that asks again
+	}
+	if err != nil {
+		return fmt.Errorf("reading Run %q: %w", run.Name, err)
 	}
 	if !metav1.IsControlledBy(&found, w) {
 		return fmt.Errorf("creating Run %q: %w", run.Name, errNotOurs)
@@ -108,8 +112,8 @@ func (r *Reconciler) cancel(ctx context.Context, run *v1alpha1.Run) error {
 	before := run.DeepCopy()
 	run = run.DeepCopy()
 	run.Spec.Cancel = true
-	if err := r.Client.Patch(ctx, run, client.MergeFrom(before)); err != nil {
-		return fmt.Errorf("canceling Run %q: %w", run.Name, client.IgnoreNotFound(err))
+	if err := r.Client.Patch(ctx, run, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("canceling Run %q: %w", run.Name, err)
 	}
 	return nil
 }
@@ -138,8 +142,9 @@ func (r *Reconciler) dismantle(ctx context.Context, in Input, d Decision) (relea
 func (r *Reconciler) release(ctx context.Context, w *v1alpha1.Workspace) error {
 	before := w.DeepCopy()
 	controllerutil.RemoveFinalizer(w, v1alpha1.Finalizer)
-	if err := r.Client.Patch(ctx, w, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("removing finalizer: %w", client.IgnoreNotFound(err))
+	from := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, w, from); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("removing finalizer: %w", err)
 	}
 	return nil
 }

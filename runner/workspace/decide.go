@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/names"
 )
 
 // Input is everything that a Workspace's next step depends on.
@@ -15,7 +18,9 @@ type Input struct {
 	Active *v1alpha1.Run
 	// Last is the newest finished Run that tells whether the Workspace is what was asked for; nil for none.
 	Last *v1alpha1.Run
-	// Reruns are the values of the rerun annotation that have a Run.
+	// Compared is the newest finished Run that compared reality with what was asked for; nil for none.
+	Compared *v1alpha1.Run
+	// Reruns are the keys of the rerun annotation's values that have a Run.
 	Reruns map[string]bool
 	// Finished are all finished Runs, oldest first.
 	Finished []v1alpha1.Run
@@ -100,13 +105,17 @@ func deleting(in Input) (Decision, bool) {
 	if last == nil {
 		return dismantle(1), true
 	}
-	if succeeded(last) || rerun(in) || last.Status.WorkspaceGeneration < in.Workspace.Generation {
+	if rerun(in) || last.Status.WorkspaceGeneration < in.Workspace.Generation || succeeded(last) && !inVain(in) {
 		return dismantle(last.Spec.Attempt + 1), true
 	}
 	at, again := retryAt(in, last)
 	switch {
 	case !again:
 		return Decision{Do: Wait, Stalled: true, Reason: last.Status.Class, Message: last.Status.Message}, true
+	case in.Now.Before(at) && succeeded(last):
+		return Decision{
+			Do: Wait, At: at, Reason: v1alpha1.ReasonDestroying, Message: "Run " + last.Name + " ended well, and the state is not empty",
+		}, true
 	case in.Now.Before(at):
 		return Decision{Do: Wait, At: at, Reason: last.Status.Class, Message: last.Status.Message}, true
 	}
@@ -131,6 +140,23 @@ func dismantle(attempt int32) Decision {
 		Reason:    v1alpha1.ReasonDestroying,
 		Message:   "the infrastructure is being destroyed",
 	}
+}
+
+// inVain: two destructions ended well one after the other, and the Workspace is still here, because something is left in
+// its state, or holds it. A third one at once would be the start of a storm.
+func inVain(in Input) bool {
+	well := 0
+	for i := len(in.Finished) - 1; i >= 0 && well < 2; i-- {
+		r := &in.Finished[i]
+		if r.Spec.Trigger.Kind != v1alpha1.TriggerDeletion {
+			continue
+		}
+		if !succeeded(r) {
+			return false
+		}
+		well++
+	}
+	return well == 2
 }
 
 // destroyed is the newest finished Run that a deletion asked for.
@@ -178,13 +204,22 @@ func rerunAsked(in Input) (Decision, bool) {
 	if !rerun(in) {
 		return Decision{}, false
 	}
-	return create(v1alpha1.TriggerRerun, in.Workspace.Annotations[v1alpha1.AnnotationRerun]), true
+	return create(v1alpha1.TriggerRerun, rerunKey(in.Workspace)), true
 }
 
 // rerun tells whether the annotation has a value that no Run answered yet.
 func rerun(in Input) bool {
-	value := in.Workspace.Annotations[v1alpha1.AnnotationRerun]
-	return value != "" && value != in.Workspace.Status.LastRerun && !in.Reruns[value]
+	key := rerunKey(in.Workspace)
+	return key != "" && key != in.Workspace.Status.LastRerun && !in.Reruns[key]
+}
+
+// rerunKey is the annotation's value, or its hash where it is longer than a trigger's key may be.
+func rerunKey(w *v1alpha1.Workspace) string {
+	value := w.Annotations[v1alpha1.AnnotationRerun]
+	if len(value) > 128 {
+		return names.Hash(value)
+	}
+	return value
 }
 
 // inputsChanged compares digests: what was tried last against what is asked for now. After a failure any change of the
@@ -261,7 +296,7 @@ func retryAt(in Input, last *v1alpha1.Run) (time.Time, bool) {
 		if last.Spec.Attempt > in.Retry.Limit {
 			return time.Time{}, false
 		}
-	case job.Persist:
+	case job.Persist, job.Done:
 	default:
 		return time.Time{}, false
 	}
@@ -270,7 +305,7 @@ func retryAt(in Input, last *v1alpha1.Run) (time.Time, bool) {
 
 // delay doubles from MinDelay with each attempt, up to MaxDelay.
 func delay(p RetryPolicy, attempt int32) time.Duration {
-	d := p.MinDelay
+	d := max(p.MinDelay, time.Second)
 	for range attempt - 1 {
 		if d >= p.MaxDelay/2 {
 			return p.MaxDelay
@@ -283,5 +318,18 @@ func delay(p RetryPolicy, attempt int32) time.Duration {
 func succeeded(r *v1alpha1.Run) bool { return job.Class(r.Status.Class).Succeeded() }
 
 func progress(r *v1alpha1.Run) string {
-	return fmt.Sprintf("Run %s (%s, %s) goes on", r.Name, r.Spec.Operation, r.Spec.Trigger.Kind)
+	name := fmt.Sprintf("Run %s (%s, %s)", r.Name, r.Spec.Operation, r.Spec.Trigger.Kind)
+	if why := hindrance(r); why != "" {
+		return name + " waits: " + why
+	}
+	return name + " goes on"
+}
+
+// hindrance is what a Run that has no Pod yet waits for; empty for nothing.
+func hindrance(r *v1alpha1.Run) string {
+	c := apimeta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionSucceeded)
+	if c == nil || c.Reason != v1alpha1.ReasonPending {
+		return ""
+	}
+	return c.Message
 }

@@ -61,12 +61,27 @@ func (r *Reconciler) runs(ctx context.Context, in *Input) error {
 		return cmp.Or(a.Status.FinishedAt.Compare(b.Status.FinishedAt.Time), a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
 			cmp.Compare(a.Name, b.Name))
 	})
-	for i := len(in.Finished) - 1; i >= 0 && in.Last == nil; i-- {
-		if Tells(&in.Finished[i]) {
-			in.Last = &in.Finished[i]
+	in.Last, in.Compared = telling(in.Finished)
+	return nil
+}
+
+// telling picks from the finished Runs, oldest first, the newest that says whether the Workspace is what was asked for, and
+// the newest that compared it with reality. A plan that ended well is only the latter: it says nothing about what was
+// asked for, but that plans that failed before it need no retry any more.
+func telling(finished []v1alpha1.Run) (last, compared *v1alpha1.Run) {
+	for i := len(finished) - 1; i >= 0 && (last == nil || compared == nil); i-- {
+		r := &finished[i]
+		if !Tells(r) {
+			continue
+		}
+		if compared == nil && succeeded(r) {
+			compared = r
+		}
+		if last == nil && (r.Spec.Operation != v1alpha1.OperationPlan || compared == nil) {
+			last = r
 		}
 	}
-	return nil
+	return last, compared
 }
 
 // foreign tells whether a Run belongs to an earlier Workspace of the same name.
@@ -79,19 +94,26 @@ func foreign(w *v1alpha1.Workspace, r *v1alpha1.Run) bool {
 	return false
 }
 
-// Tells says whether a finished Run speaks for its Workspace: it was launched, and it was to bring about, or on schedule
-// to confirm, what is asked for. A person's Plan or Refresh, or part of an apply, doesn't.
+// Tells says whether a finished Run speaks for its Workspace: it was to bring about, or on schedule to confirm, what is
+// asked for. A person's Plan or Refresh, or part of an apply, doesn't.
 func Tells(r *v1alpha1.Run) bool {
-	if r.Status.StartedAt == nil || len(r.Spec.Targets) > 0 {
+	kind := r.Spec.Trigger.Kind
+	if r.Status.StartedAt == nil && !unlaunchedTells(kind) || len(r.Spec.Targets) > 0 {
 		return false
 	}
 	switch r.Spec.Operation {
 	case v1alpha1.OperationApply, v1alpha1.OperationDestroy:
 		return true
 	case v1alpha1.OperationPlan:
-		return r.Spec.Trigger.Kind == v1alpha1.TriggerSchedule || r.Spec.Trigger.Kind == v1alpha1.TriggerRetry
+		return kind == v1alpha1.TriggerSchedule || kind == v1alpha1.TriggerRetry
 	}
 	return false
+}
+
+// unlaunchedTells: a Run that ended before it was launched (canceled, or refused) tried nothing. But where what it was made
+// for still holds, it would be made again under the same name: its end is the answer.
+func unlaunchedTells(kind v1alpha1.TriggerKind) bool {
+	return kind == v1alpha1.TriggerChange || kind == v1alpha1.TriggerRetry || kind == v1alpha1.TriggerDependency
 }
 
 // digest renders the inputs as a Run would.

@@ -19,6 +19,9 @@ func summarize(in Input, d Decision) {
 	s := &in.Workspace.Status
 	s.ObservedGeneration = in.Workspace.Generation
 	history(in, s)
+	if d.Do == Dismantle {
+		s.LastRerun = rerunKey(in.Workspace) // a rerun of a Workspace that is being deleted is another try to destroy
+	}
 	drift(in, s)
 	ready := readiness(in, d)
 	setCondition(in.Workspace, ready)
@@ -37,7 +40,7 @@ func history(in Input, s *v1alpha1.WorkspaceStatus) {
 		if tick, ok := tickOf(r); ok && (s.LastScheduleTime == nil || tick.After(s.LastScheduleTime.Time)) {
 			s.LastScheduleTime = new(metav1.NewTime(tick))
 		}
-		if r.Spec.Trigger.Kind == v1alpha1.TriggerRerun && r.Spec.Trigger.Key == in.Workspace.Annotations[v1alpha1.AnnotationRerun] {
+		if r.Spec.Trigger.Kind == v1alpha1.TriggerRerun && r.Spec.Trigger.Key == rerunKey(in.Workspace) {
 			s.LastRerun = r.Spec.Trigger.Key
 		}
 		if applied(r) && Tells(r) && (s.Applied == nil || r.Status.FinishedAt.After(s.Applied.At.Time)) {
@@ -77,13 +80,13 @@ func lastRun(r *v1alpha1.Run) *v1alpha1.LastRun {
 	}
 }
 
-// drift follows the last Run that told: one that planned only and found changes found drift, one that ended well
-// otherwise left none.
+// drift follows the last Run that compared: one that planned only and found changes found drift, any other left none.
 func drift(in Input, s *v1alpha1.WorkspaceStatus) {
-	if in.Last == nil || !succeeded(in.Last) {
+	r := in.Compared
+	if r == nil {
 		return
 	}
-	if job.Class(in.Last.Status.Class) != job.Planned {
+	if job.Class(r.Status.Class) != job.Planned {
 		s.Drift = nil
 		setCondition(in.Workspace, metav1.Condition{
 			Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInSync,
@@ -91,15 +94,24 @@ func drift(in Input, s *v1alpha1.WorkspaceStatus) {
 		})
 		return
 	}
-	found := in.Last.Status.Drift
-	if found == nil {
-		found = &v1alpha1.DriftStatus{DetectedAt: *in.Last.Status.FinishedAt}
-	}
-	s.Drift = found.DeepCopy()
+	s.Drift = found(r)
 	setCondition(in.Workspace, metav1.Condition{
 		Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDriftDetected,
-		Message: fmt.Sprintf("%d resources differ from the configuration; Run %s has the plan", found.Total, in.Last.Name),
+		Message: fmt.Sprintf("%d resources differ from the configuration; Run %s has the plan", s.Drift.Total, r.Name),
 	})
+}
+
+// found is what a plan says of the difference. A plan may change what did not drift, such as what an apply left half done:
+// then its changes are counted.
+func found(r *v1alpha1.Run) *v1alpha1.DriftStatus {
+	if r.Status.Drift != nil {
+		return r.Status.Drift.DeepCopy()
+	}
+	d := &v1alpha1.DriftStatus{DetectedAt: *r.Status.FinishedAt}
+	if c := r.Status.Changes; c != nil {
+		d.Total = c.Add + c.Change + c.Destroy + c.Import
+	}
+	return d
 }
 
 // readiness is what Ready says.
@@ -121,7 +133,7 @@ func readiness(in Input, d Decision) metav1.Condition {
 		c.Reason, c.Message = in.Last.Status.Class, in.Last.Status.Message
 		return c
 	}
-	return good(in, old)
+	return good(in.Last)
 }
 
 // unanswered: nothing was ever tried, and something is being done about it now.
@@ -175,18 +187,14 @@ func unknown(old *metav1.Condition, w *v1alpha1.Workspace) metav1.Condition {
 	return c
 }
 
-// good is what Ready says after a Run that ended well. A plan that only reports changes nothing about Ready, unless Ready
-// spoke of a failed Run that this one was the retry of.
-func good(in Input, old *metav1.Condition) metav1.Condition {
-	if job.Class(in.Last.Status.Class) == job.Planned && old != nil && old.Status == metav1.ConditionTrue {
-		return *old
-	}
+// good is what Ready says after a Run that ended well.
+func good(last *v1alpha1.Run) metav1.Condition {
 	c := metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: in.Last.Status.Class,
-		Message: "Run " + in.Last.Name + " ended well",
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: last.Status.Class,
+		Message: "Run " + last.Name + " ended well",
 	}
-	if ch := in.Last.Status.Changes; ch != nil {
-		c.Message = fmt.Sprintf("Run %s: %s", in.Last.Name, ch.Summary)
+	if ch := last.Status.Changes; ch != nil {
+		c.Message = fmt.Sprintf("Run %s: %s", last.Name, ch.Summary)
 	}
 	return c
 }
@@ -223,7 +231,7 @@ func stall(d Decision) *metav1.Condition {
 func waitingFor(in Input, d Decision) string {
 	switch {
 	case in.Active != nil && in.Workspace.DeletionTimestamp == nil:
-		return in.Workspace.Status.WaitingFor
+		return hindrance(in.Active)
 	case d.Do == Wait && !d.Stalled && (in.Last == nil || d.Reason != in.Last.Status.Class):
 		return d.Message
 	}

@@ -89,8 +89,8 @@ func (r *Reconciler) patch(ctx context.Context, before, after *v1alpha1.Workspac
 		return nil
 	}
 	from := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Status().Patch(ctx, after, from); err != nil {
-		return fmt.Errorf("writing Workspace status: %w", client.IgnoreNotFound(err))
+	if err := r.Client.Status().Patch(ctx, after, from); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("writing Workspace status: %w", err)
 	}
 	return nil
 }
