@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/state/client"
+)
+
+// stateService gives the controller its words for what the state service's client says.
+type stateService struct{ *client.Client }
+
+func newStateService(f flags) stateService {
+	return stateService{client.New(client.Options{URL: f.stateURL, CAFile: f.stateCA, TokenFile: f.tokenFile})}
+}
+
+// Outputs of a Workspace that has stored none are empty.
+func (s stateService) Outputs(ctx context.Context, namespace, workspace string) (map[string]job.Output, error) {
+	outputs, err := s.Client.Outputs(ctx, namespace, workspace)
+	if errors.Is(err, client.ErrNotFound) {
+		return nil, nil
+	}
+	return outputs, err
+}
+
+// Forget takes a state that is in use for an answer, not for an error.
+func (s stateService) Forget(ctx context.Context, w *v1alpha1.Workspace) (bool, error) {
+	err := s.DeleteWorkspace(ctx, w.Namespace, w.Name, string(w.UID))
+	if errors.Is(err, client.ErrInUse) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// location is what runner Pods are told of the service. The CA is read anew each time, for it may be replaced.
+func (s stateService) location() (job.State, error) {
+	ca, err := os.ReadFile(s.CAFile)
+	if err != nil {
+		return job.State{}, fmt.Errorf("reading the state service's CA: %w", err)
+	}
+	return job.State{URL: s.URL, CA: string(ca)}, nil
+}
