@@ -32,6 +32,8 @@ type Config struct {
 	Clock     clock.PassiveClock
 	// RetryDelay is the wait before the second attempt at something; it doubles from there.
 	RetryDelay time.Duration
+	// KillDelay lies between killing the providers and killing Terraform, which needs a moment to save its state.
+	KillDelay time.Duration
 }
 
 // Paths are the folders and files around the driver.

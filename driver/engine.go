@@ -56,7 +56,7 @@ func (r *run) setUpEngine() error {
 		return fmt.Errorf("setting the environment of %s: %w", path, err)
 	}
 	// tfexec's own kill is the very last rung: it comes after all of the ladder's.
-	if err := tf.SetWaitDelay(r.Params.Timeouts.Grace + 2*killDelay); err != nil {
+	if err := tf.SetWaitDelay(r.Params.Timeouts.Grace + 2*r.KillDelay); err != nil {
 		return fmt.Errorf("setting up %s: %w", path, err)
 	}
 	tf.SetStderr(writerFunc(func(b []byte) (int, error) { return r.stderr.Write(b) }))

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ func (r *run) tidyUp(ctx context.Context, failed error) error {
 	if r.proxy == nil {
 		return failed
 	}
-	ctx, cancel := afterlife(ctx, r.Params.Timeouts.Apply)
+	ctx, cancel := afterlife(ctx, cmp.Or(r.Params.Timeouts.Apply, applyLimit))
 	defer cancel()
 	r.proxy.settle(ctx)
 	if err := r.pushErrored(ctx); err != nil {

@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// killDelay lies between the last two rungs: a Terraform whose provider was killed needs a moment to save its state.
-const killDelay = 8 * time.Second
-
 // interruptible runs an engine and, once ctx has ended, climbs the ladder until the engine is out: tfexec sends SIGINT
 // right away, upon which Terraform finishes what is in flight and saves its state. A provider that hangs keeps it from
 // that: after the grace the providers are killed, which Terraform takes for a failed plugin, so that it saves its state
@@ -39,7 +36,7 @@ func (r *run) climb(ctx context.Context, out <-chan struct{}) {
 	for _, name := range killProviders() {
 		r.log.printf("Killed %s, which did not let Terraform end", name)
 	}
-	if !waits(out, killDelay) {
+	if !waits(out, r.KillDelay) {
 		return
 	}
 	r.log.printf("Killing Terraform, which did not end")

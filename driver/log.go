@@ -92,6 +92,8 @@ func render(m message) []string {
 		return []string{"  # " + renderChange(*m.Change)}
 	case m.Type == "resource_drift" && m.Change != nil:
 		return renderDrift(*m.Change)
+	case m.Type == "change_summary" && m.Changes != nil && m.Changes.planOfNothing():
+		return []string{"No changes of resources are needed."}
 	case m.Type == "outputs":
 		return renderOutputs(m.Outputs)
 	case m.Text == "":
@@ -122,6 +124,9 @@ func renderChange(c change) string {
 	what, known := actions[c.Action]
 	if !known {
 		what = c.Action
+	}
+	if c.Previous != nil && c.Previous.Addr != c.Resource.Addr {
+		what += " (moved from " + c.Previous.Addr + ")"
 	}
 	return c.Resource.Addr + " " + what
 }

@@ -31,6 +31,8 @@ type stateProxy struct {
 	mu    sync.Mutex
 	state snapshot
 	lock  lockInfo
+	// trouble is why the newest request failed, if it did.
+	trouble string
 }
 
 // lockInfo is a lock as Terraform describes it.
@@ -92,20 +94,38 @@ func (p *stateProxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // send asks the state service and learns from what goes by.
 func (p *stateProxy) send(ctx context.Context, r request) (answer, error) {
 	a, err := p.client.do(ctx, r)
-	if err != nil {
-		return a, err
-	}
-	if a.err() == nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trouble = troubleOf(a, err)
+	if p.trouble == "" {
 		p.learn(r, a)
-	} else if r.method == "LOCK" {
-		p.client.log.printf("The state is locked by %s", holder(a.body))
 	}
-	return a, nil
+	return a, err
+}
+
+func troubleOf(a answer, err error) string {
+	switch bad := a.err(); {
+	case err != nil:
+		return err.Error()
+	case a.status == http.StatusLocked:
+		return "the state is locked by " + holder(a.body)
+	case bad != nil:
+		return "the state service answered " + bad.Error()
+	}
+	return ""
+}
+
+// lastTrouble is the remark for a message.
+func (p *stateProxy) lastTrouble() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.trouble == "" {
+		return ""
+	}
+	return " [" + p.trouble + "]"
 }
 
 func (p *stateProxy) learn(r request, a answer) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	switch r.method {
 	case http.MethodGet:
 		p.state = readSnapshot(a.body)
@@ -190,5 +210,12 @@ func holder(info []byte) string {
 	if json.Unmarshal(info, &lock) != nil || lock.ID == "" {
 		return "somebody unknown"
 	}
-	return fmt.Sprintf("%s (%s since %s, lock %s)", lock.Who, lock.Operation, lock.Created, lock.ID)
+	who := lock.Who
+	if lock.Operation != "" {
+		who += " for " + lock.Operation
+	}
+	if lock.Created != "" {
+		who += " since " + lock.Created
+	}
+	return who + ", lock " + lock.ID
 }

@@ -1,9 +1,11 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,9 +33,13 @@ type step struct {
 	fails job.Class
 }
 
-// Limits of the steps that have no timeout in the API: they only move small things about.
+// Limits of the steps that have no timeout in the API, since they only move small things about, and of those that have
+// one but weren't given it.
 const (
 	prepareLimit = time.Minute
+	initLimit    = 10 * time.Minute
+	planLimit    = 30 * time.Minute
+	applyLimit   = time.Hour
 	outputsLimit = 2 * time.Minute
 )
 
@@ -43,9 +49,9 @@ const maxAttempts = 3
 func table(p job.Params) []unit {
 	var (
 		prepare = step{"prepare", prepareLimit, job.InitFailed}
-		initial = step{"init", p.Timeouts.Init, job.InitFailed}
-		plan    = step{"plan", p.Timeouts.Plan, job.PlanFailed}
-		apply   = step{"apply", p.Timeouts.Apply, job.ApplyFailed}
+		initial = step{"init", cmp.Or(p.Timeouts.Init, initLimit), job.InitFailed}
+		plan    = step{"plan", cmp.Or(p.Timeouts.Plan, planLimit), job.PlanFailed}
+		apply   = step{"apply", cmp.Or(p.Timeouts.Apply, applyLimit), job.ApplyFailed}
 		outputs = step{"outputs", outputsLimit, job.StateUnavailable}
 	)
 	units := []unit{
@@ -117,7 +123,17 @@ func (r *run) failed(ctx context.Context, err error, s step) *failure {
 		// Init reads the configuration and nothing else that has a file and a line.
 		otherwise = job.ConfigInvalid
 	}
-	return &failure{classify.Failure(err, texts(errs), otherwise), firstOf(errs, r.said.errorTotal)}
+	f := &failure{class: classify.Failure(err, texts(errs), otherwise)}
+	decided := func(d diagnostic) bool { return classify.Failure(err, texts([]diagnostic{d}), otherwise) == f.class }
+	f.message = errs[slices.IndexFunc(errs, decided)].line()
+	if more := max(r.said.errorTotal, len(errs)) - 1; more > 0 {
+		f.message += fmt.Sprintf(" (+%d more)", more)
+	}
+	if f.class == job.StateLocked || f.class == job.StateUnavailable {
+		// Terraform doesn't say what its backend was answered.
+		f.message += r.proxy.lastTrouble()
+	}
+	return f
 }
 
 func stopMessage(err error, s step) string {
@@ -133,15 +149,6 @@ func whyEnded(ctx context.Context) error {
 		return cause
 	}
 	return ctx.Err()
-}
-
-// firstOf is the first error, and how many more there are.
-func firstOf(errs []diagnostic, total int) string {
-	m := errs[0].line()
-	if total > 1 {
-		m += fmt.Sprintf(" (+%d more)", total-1)
-	}
-	return m
 }
 
 func texts(errs []diagnostic) []string {

@@ -82,6 +82,12 @@ type summary struct {
 	Operation string `json:"operation"`
 }
 
+func (s summary) counts() job.Changes {
+	return job.Changes{Add: s.Add, Change: s.Change, Destroy: s.Remove, Import: s.Import}
+}
+
+func (s summary) planOfNothing() bool { return s.Operation == "plan" && !s.counts().Any() }
+
 type output struct {
 	Sensitive bool            `json:"sensitive"`
 	Action    string          `json:"action"`
@@ -171,14 +177,14 @@ func (s *stream) noteDrift(c change) {
 }
 
 func (s *stream) noteSummary(c summary, text string) {
-	changes := &job.Changes{Add: c.Add, Change: c.Change, Destroy: c.Remove, Import: c.Import}
+	changes := c.counts()
 	s.summary = strings.TrimSpace(text)
-	if c.Operation == "plan" {
-		s.planned = changes
-		s.anything = s.anything || changes.Any()
+	if c.Operation != "plan" {
+		s.applied = &changes
 		return
 	}
-	s.applied = changes
+	s.planned = &changes
+	s.anything = s.anything || changes.Any()
 }
 
 // noteOutputs looks for outputs that the plan changes. The message that comes after the apply has values instead.

@@ -40,6 +40,7 @@ func run(ctx context.Context, args []string) bool {
 		Stdout:     os.Stdout,
 		Clock:      clock.RealClock{},
 		RetryDelay: time.Second,
+		KillDelay:  8 * time.Second,
 	})
 	return result.Class.Succeeded()
 }
