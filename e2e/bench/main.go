@@ -1,0 +1,40 @@
+// Command bench measures what a Run costs, against a bare Pod that runs init, plan, apply and output by hand: the same
+// image, the same configuration, the same machine, by turns.
+//
+//	stage.Set --> film (every version of every Pod, Run and Workspace, with the time at which a watch brought it)
+//	  single.go: bare Pod | new Workspace | no-change check, n times by turns   --> ratios of times
+//	  batch.go:  20 bare Pods at once | 20 Workspaces at once                   --> ratios of makespan and CPU seconds
+//	  writes.go: no-change checks on a quiet cluster                            --> the controller's API writes
+//	--> report.go: text, and JSON with -o
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// options are the flags.
+type options struct {
+	samples, batch, rounds, checks int
+	output                         string
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.samples, "n", 7, "samples of each kind")
+	flag.IntVar(&o.batch, "batch", 20, "how many at once; 0 leaves that out")
+	flag.IntVar(&o.rounds, "rounds", 1, "how often so many at once")
+	flag.IntVar(&o.checks, "checks", 5, "drift checks over which API writes are counted; 0 leaves that out")
+	flag.StringVar(&o.output, "o", "", "file for the figures as JSON")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := perform(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
