@@ -14,6 +14,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# As the images are compiled: what is built for one is in the compiler's cache for the others.
+export CGO_ENABLED := 0
+export GOFLAGS := $(GOFLAGS) -trimpath -buildvcs=false
+
 tool = go run ./internal/tools/cmd/tools path
 
 # envtest's way of finding an API server.

@@ -27,7 +27,10 @@ import (
 // Names are the images, which are also the Dockerfile's targets.
 var Names = []string{"controller", "state", "runner"}
 
-const local = "localhost/plumbline"
+const (
+	local      = "localhost/plumbline"
+	defaultTag = "dev"
+)
 
 // Options say what to build.
 type Options struct {
@@ -45,7 +48,7 @@ type Options struct {
 func FromEnv() Options {
 	return Options{
 		Repository: envOr("IMAGE_REPOSITORY", local),
-		Tag:        envOr("IMAGE_TAG", "dev"),
+		Tag:        envOr("IMAGE_TAG", defaultTag),
 		Engine:     os.Getenv("IMAGE_ENGINE"),
 		Base:       envOr("IMAGE_BASE", "scratch"),
 	}
@@ -139,7 +142,7 @@ func (b *builder) image(ctx context.Context, name string) (Image, error) {
 	image := Image{
 		Name:      name,
 		Reference: fmt.Sprintf("%s/%s:%s", b.Repository, name, b.Tag),
-		Archive:   filepath.Join(b.folder, name+".tar"),
+		Archive:   filepath.Join(b.folder, b.archive(name)),
 		Key:       key,
 	}
 	if b.current(image) {
@@ -147,6 +150,14 @@ func (b *builder) image(ctx context.Context, name string) (Image, error) {
 		return image, nil
 	}
 	return image, b.build(ctx, image)
+}
+
+// archive is named after the image, and after its tag where someone chose one: images of two engines lie side by side.
+func (b *builder) archive(name string) string {
+	if b.Tag == defaultTag {
+		return name + ".tar"
+	}
+	return name + "-" + b.Tag + ".tar"
 }
 
 func (b *builder) build(ctx context.Context, image Image) error {
