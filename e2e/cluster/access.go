@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// kubeconfigs holds, by path, how each component and the admin reach the API server.
+// kubeconfigs holds, by path, how each component reaches the API server.
 func kubeconfigs(l layout) (map[string]object, error) {
-	paths := map[string]string{"admin": l.kubeconfig()}
+	paths := map[string]string{}
 	for _, name := range []string{"kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "coredns"} {
 		paths[name] = l.kubeconfigOf(name)
 	}
@@ -43,4 +43,13 @@ func kubeconfig(l layout, user string) (object, error) {
 		}}},
 		"contexts": []object{{"name": nodeName, "context": object{"cluster": nodeName, "user": user}}},
 	}, nil
+}
+
+// writeAccess writes the admin's kubeconfig.
+func writeAccess(l layout) error {
+	config, err := kubeconfig(l, "admin")
+	if err != nil {
+		return fmt.Errorf("writing the kubeconfig: %w", err)
+	}
+	return writeObjects(map[string]object{l.kubeconfig(): config})
 }

@@ -27,7 +27,7 @@ var ErrNotOurs = errors.New("not possible with the cluster that PLUMBLINE_KUBECO
 // ErrDown says that no cluster runs.
 var ErrDown = errors.New("no cluster runs: start one with `cluster up`")
 
-// Options say how to bring a cluster up.
+// Options are what a caller may want to know on the way.
 type Options struct {
 	// Log takes a line per step; nil for silence.
 	Log tools.Logf
@@ -106,10 +106,11 @@ func Find(ctx context.Context) (*Cluster, error) {
 	if who.Checkout != l.checkout {
 		return nil, elsewhere(who)
 	}
-	bin, err := readBinaries(l)
+	bin, err := readBinaries()
 	return &Cluster{layout: l, bin: bin}, err
 }
 
 func elsewhere(who owner) error {
-	return fmt.Errorf("%w: end it there first: cd %s && go run ./e2e/cluster/cmd/cluster down", ErrElsewhere, who.Checkout)
+	return fmt.Errorf("%w, %s: end it there, or from here with: go run ./e2e/cluster/cmd/cluster down --any",
+		ErrElsewhere, who.Checkout)
 }

@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,11 +26,19 @@ const (
 	patience   = 2 * time.Minute
 )
 
-// TestMain leaves a cluster running, as it found one or not: the tests that come next use it.
+// TestMain leaves a cluster running if one ran before, and none if none did.
 func TestMain(m *testing.M) {
+	ctx := context.Background()
+	_, before := Find(ctx)
 	code := m.Run()
-	if _, err := Up(context.Background(), Options{Log: printLine}); err != nil {
-		printLine("bringing the cluster up again: %v", err)
+	var err error
+	if before == nil {
+		_, err = Up(ctx, Options{Log: printLine})
+	} else {
+		err = Down(ctx, Options{Log: printLine})
+	}
+	if err != nil {
+		printLine("leaving the machine as it was: %v", err)
 		code = 1
 	}
 	os.Exit(code)
@@ -318,5 +327,60 @@ func assertNoTraces(t *testing.T, sockets []string) {
 	saved, err := command(t.Context(), nil, "iptables-save")
 	if err != nil || undoRules(saved) != "" {
 		t.Errorf("packet rules are left: %v\n%s", err, undoRules(saved))
+	}
+}
+
+func TestAnotherCheckoutIsRefused(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	bringUp(ctx, t)
+	other := t.TempDir()
+	mod := []byte("module github.com/plumbline-dev/plumbline\n")
+	if err := os.WriteFile(filepath.Join(other, "go.mod"), mod, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(other)
+	_, upErr := Up(ctx, Options{})
+	downErr := Down(ctx, Options{})
+	for _, err := range []error{upErr, downErr} {
+		if !errors.Is(err, ErrElsewhere) {
+			t.Errorf("from another checkout: %v, want ErrElsewhere", err)
+		}
+	}
+}
+
+func TestANamedClusterIsUsedAndNeverTouched(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ours, api := bringUp(ctx, t)
+	named := filepath.Join(t.TempDir(), "kubeconfig")
+	text, err := os.ReadFile(ours.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(named, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PLUMBLINE_KUBECONFIG", named)
+	c, err := Up(ctx, Options{Log: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.KillComponent(ctx, "etcd"); !errors.Is(err, ErrNotOurs) {
+		t.Errorf("killing a component of a named cluster: %v, want ErrNotOurs", err)
+	}
+	if err := c.Down(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.Discovery().ServerVersion(); err != nil {
+		t.Errorf("the named cluster after Down: %v", err)
+	}
+	t.Setenv("PLUMBLINE_KUBECONFIG", "")
+	again, err := Up(ctx, Options{Log: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := answers(ctx, again.Kubeconfig()); err != nil {
+		t.Errorf("our own cluster, after another was named: %v", err)
 	}
 }

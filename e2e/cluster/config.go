@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -28,6 +29,14 @@ func writeConfig(l layout, bin map[string]string) error {
 		return err
 	}
 	maps.Copy(objects, access)
+	if err := errors.Join(writeAll(files), writeObjects(objects), writeAccess(l)); err != nil {
+		return fmt.Errorf("writing configuration: %w", err)
+	}
+	return nil
+}
+
+func writeObjects(objects map[string]object) error {
+	files := make(map[string]string, len(objects))
 	for path, o := range objects {
 		text, err := json.MarshalIndent(o, "", "  ")
 		if err != nil {
@@ -35,10 +44,7 @@ func writeConfig(l layout, bin map[string]string) error {
 		}
 		files[path] = string(text)
 	}
-	if err := writeAll(files); err != nil {
-		return fmt.Errorf("writing configuration: %w", err)
-	}
-	return nil
+	return writeAll(files)
 }
 
 // containerdConfig: this machine may lack CAP_SYS_RESOURCE, without which a lower oom_score_adj can't be set; network

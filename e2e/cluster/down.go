@@ -23,18 +23,38 @@ func Down(ctx context.Context, options Options) error {
 	}
 	if external() != "" {
 		options.log()("leaving the cluster that PLUMBLINE_KUBECONFIG names as it is")
-		return removeAccess(l)
+		return os.RemoveAll(l.kubeconfig())
+	}
+	return remove(ctx, options, func(who owner) error {
+		if who.Checkout != l.checkout {
+			return elsewhere(who)
+		}
+		return nil
+	})
+}
+
+// Evict ends the cluster of this machine, whichever checkout runs it: for machines that are handed from one to another.
+func Evict(ctx context.Context, options Options) error {
+	return remove(ctx, options, func(owner) error { return nil })
+}
+
+// remove ends the cluster that runs, if the caller allows it for its owner, and sweeps.
+func remove(ctx context.Context, options Options, allow func(owner) error) error {
+	l, err := here()
+	if err != nil {
+		return err
 	}
 	unlock, err := lockMachine(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	switch who, ok := running(ctx); {
-	case ok && who.Checkout != l.checkout:
-		return elsewhere(who)
-	case ok:
-		options.log()("ending the cluster ...")
+	if who, ok := running(ctx); ok {
+		if err := allow(who); err != nil {
+			return err
+		}
+		l.checkout = who.Checkout
+		options.log()("ending the cluster of %s ...", who.Checkout)
 		end(ctx, who)
 	}
 	return errors.Join(sweep(ctx), removeAccess(l))

@@ -7,16 +7,16 @@ import (
 )
 
 // writeBinaries notes which binaries the cluster was started with: it stays with them when the pins change.
-func writeBinaries(l layout, bin map[string]string) error {
+func writeBinaries(bin map[string]string) error {
 	text, err := json.Marshal(bin)
 	if err != nil {
 		return err
 	}
-	return writeAll(map[string]string{l.config("tools.json"): string(text)})
+	return writeAll(map[string]string{run("tools.json"): string(text)})
 }
 
-func readBinaries(l layout) (map[string]string, error) {
-	text, err := os.ReadFile(l.config("tools.json"))
+func readBinaries() (map[string]string, error) {
+	text, err := os.ReadFile(run("tools.json"))
 	if err != nil {
 		return nil, fmt.Errorf("reading which binaries the cluster has: %w", err)
 	}

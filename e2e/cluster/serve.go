@@ -30,7 +30,7 @@ func Serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	bin, err := readBinaries(l)
+	bin, err := readBinaries()
 	if err != nil {
 		return err
 	}
@@ -143,13 +143,14 @@ func (c control) do(ctx context.Context, method, path string, into any) error {
 }
 
 // running returns who runs a cluster now; false when nobody does, whatever may be left of an earlier one.
+// A cluster whose checkout was deleted belongs to nobody: it is a leftover too.
 func running(ctx context.Context) (owner, bool) {
 	text, err := os.ReadFile(ownerFile())
 	if err != nil {
 		return owner{}, false
 	}
 	var o owner
-	if json.Unmarshal(text, &o) != nil || !exists("/proc/"+strconv.Itoa(o.PID)) {
+	if json.Unmarshal(text, &o) != nil || !exists(o.Checkout) || !exists("/proc/"+strconv.Itoa(o.PID)) {
 		return owner{}, false
 	}
 	_, err = newControl().status(ctx)

@@ -45,8 +45,12 @@ func Up(ctx context.Context, options Options) (*Cluster, error) {
 	return found, found.restart(ctx)
 }
 
-// restart starts what an interrupted test left stopped.
+// restart starts what an interrupted test left stopped, and writes the kubeconfig again: a copy of another cluster's
+// may have taken its place meanwhile.
 func (c *Cluster) restart(ctx context.Context) error {
+	if err := writeAccess(c.layout); err != nil {
+		return err
+	}
 	list, err := c.Status(ctx)
 	if err != nil {
 		return err
@@ -127,7 +131,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	if err := writeConfig(c.layout, c.bin); err != nil {
 		return err
 	}
-	if err := writeBinaries(c.layout, c.bin); err != nil {
+	if err := writeBinaries(c.bin); err != nil {
 		return err
 	}
 	if err := makeCgroups(); err != nil {

@@ -78,7 +78,7 @@ type job struct {
 	tool
 	name, source, target string
 	log                  Logf
-	clock                clock.Clock
+	clock                clock.WithTicker
 }
 
 func (j job) run(ctx context.Context) error {
@@ -98,11 +98,30 @@ func (j job) run(ctx context.Context) error {
 	}
 	start := j.clock.Now()
 	j.log("building %s (%s the first time) ...", j.name, j.takes)
+	stop := j.stillThere(start)
+	defer stop()
 	if err := j.compile(ctx); err != nil {
 		return err
 	}
 	j.log("built %s in %s", j.name, j.clock.Since(start).Round(time.Second))
 	return nil
+}
+
+// stillThere tells whoever waits through a long build that it goes on.
+func (j job) stillThere(start time.Time) (stop func()) {
+	done, ticker := make(chan struct{}), j.clock.NewTicker(30*time.Second)
+	go func() {
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C():
+				j.log("still building %s after %s ...", j.name, j.clock.Since(start).Round(time.Second))
+			}
+		}
+	}()
+	return func() { close(done) }
 }
 
 func (j job) compile(ctx context.Context) error {

@@ -62,8 +62,13 @@ var catalog = map[string]tool{
 		packages: []string{"github.com/golangci/golangci-lint/v2/cmd/golangci-lint"},
 		takes:    "2 minutes",
 	},
-	"helm":             {packages: []string{"helm.sh/helm/v3/cmd/helm"}, takes: "2 minutes"},
-	"tofu":             {packages: []string{"github.com/opentofu/opentofu/cmd/tofu"}, takes: "3 minutes"},
+	"helm": {packages: []string{"helm.sh/helm/v3/cmd/helm"}, takes: "2 minutes"},
+	"tofu": {
+		packages: []string{"github.com/opentofu/opentofu/cmd/tofu"},
+		// Otherwise it calls itself a prerelease, which version constraints refuse.
+		ldflags: "-X github.com/opentofu/opentofu/version.dev=no",
+		takes:   "3 minutes",
+	},
 	"provider-kubectl": {packages: []string{"github.com/gavinbunney/terraform-provider-kubectl"}, takes: "3 minutes"},
 	"provider-time":    {packages: []string{"github.com/hashicorp/terraform-provider-time"}, takes: "half a minute"},
 }

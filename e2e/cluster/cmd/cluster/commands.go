@@ -21,7 +21,7 @@ func run(ctx context.Context, args []string) error {
 	case "up":
 		return up(ctx)
 	case "down":
-		return cluster.Down(ctx, options)
+		return down(ctx, args[1:])
 	case "serve": // how `up` starts the supervisor; not for people
 		return cluster.Serve(ctx)
 	case "status":
@@ -44,6 +44,13 @@ func up(ctx context.Context) error {
 	}
 	say("export KUBECONFIG=%s", c.Kubeconfig())
 	return nil
+}
+
+func down(ctx context.Context, args []string) error {
+	if len(args) == 1 && args[0] == "--any" {
+		return cluster.Evict(ctx, options)
+	}
+	return cluster.Down(ctx, options)
 }
 
 func status(ctx context.Context) error {

@@ -12,7 +12,8 @@ import (
 const usage = `usage: cluster COMMAND
 
   up                            start the cluster, or find the one that runs
-  down                          end it and remove every trace of it but its logs
+  down [--any]                  end it and remove every trace of it but its logs; with --any, also one
+                                that another checkout started
   status                        what its components do
   load IMAGE.tar...             hand image archives to the node
   component stop|start|kill NAME
