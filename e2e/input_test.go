@@ -94,7 +94,7 @@ func TestRefused(t *testing.T) {
 		"two sources": {func(w *v1alpha1.Workspace) { w.Spec.Source.Image = &v1alpha1.ImageSource{Path: "/x"} }, "set exactly one of inline, image"},
 		"no source":   {func(w *v1alpha1.Workspace) { w.Spec.Source = v1alpha1.Source{} }, "set exactly one of inline, image"},
 		"four fields": {cron("0 0 * *"), "five fields"},
-		"words":       {cron("every now and then, maybe"), "schedule has"},
+		"words":       {cron("0 0 * * mañana"), "does not know"},
 		"macro":       {cron("@often"), "@hourly"},
 		"file name":   {func(w *v1alpha1.Workspace) { w.Spec.Source.Inline.Files["../x.tf"] = "" }, "without '.' and '..'"},
 		"our file":    {func(w *v1alpha1.Workspace) { w.Spec.Source.Inline.Files["terraform.tfvars.json"] = "" }, "put values into spec.variables"},

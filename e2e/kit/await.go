@@ -225,3 +225,23 @@ func Condition(w *v1alpha1.Workspace, kind string) metav1.Condition {
 	}
 	return metav1.Condition{}
 }
+
+// AwaitAny waits until one object of a kind fits.
+func (s *Space) AwaitAny(t testing.TB, list client.ObjectList, what string, fits func(client.Object) bool,
+	opts ...client.ListOption,
+) {
+	t.Helper()
+	ctx, cancel := s.deadline(t)
+	defer cancel()
+	err := s.awaitAll(ctx, list, func(all set) bool {
+		for _, o := range all {
+			if fits(o) {
+				return true
+			}
+		}
+		return false
+	}, opts...)
+	if err != nil {
+		t.Fatalf("waiting until %s: %v", what, err)
+	}
+}

@@ -1,0 +1,66 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"net/http"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/e2e/kit"
+)
+
+// TestStateIsPrivate: a Pod reaches the state of its own Workspace, for as long as its Run goes on, and nothing else.
+func TestStateIsPrivate(t *testing.T) {
+	t.Parallel()
+	s := suite.NewSpace(t)
+	w, run := started(t, s)
+	other := s.Workspace("other", map[string]string{"main.tf": "output \"x\" { value = 1 }\n"})
+	s.Create(t, other)
+	s.AwaitReady(t, other)
+	var pod, stranger corev1.Pod
+	get := func(name string, p *corev1.Pod) {
+		if err := s.Get(t.Context(), client.ObjectKey{Namespace: s.Name, Name: name}, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get(run.Status.PodName, &pod)
+	get(s.Runs(t, other)[0].Status.PodName, &stranger)
+	service := s.StateService(t)
+	own, others := s.Name+"/app/", s.Name+"/other/"
+	token := s.PodToken(t, &pod, kit.StateAudience)
+	for name, c := range map[string]struct {
+		method, path, token string
+		want                int
+	}{
+		"own state":            {http.MethodGet, own + "state", token, 200},
+		"another's state":      {http.MethodGet, others + "state", token, 403},
+		"another's outputs":    {http.MethodGet, others + "outputs", token, 403},
+		"another's lock":       {"LOCK", others + "state", token, 403},
+		"another namespace":    {http.MethodGet, "default/app/state", token, 403},
+		"removal":              {http.MethodDelete, s.Name + "/app?uid=" + string(w.UID), token, 403},
+		"another Run":          {http.MethodPut, own + "runs/other/result", token, 403},
+		"no token":             {http.MethodGet, own + "state", "", 401},
+		"nonsense":             {http.MethodGet, own + "state", "nonsense", 401},
+		"another audience":     {http.MethodGet, own + "state", s.PodToken(t, &pod, "vault"), 401},
+		"no Pod":               {http.MethodGet, own + "state", s.PodToken(t, nil, kit.StateAudience), 403},
+		"a Run that is over":   {"LOCK", others + "state", s.PodToken(t, &stranger, kit.StateAudience), 403},
+		"a write without lock": {http.MethodPost, own + "state?ID=guessed", token, 409},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := []byte(`{"ID": "mine", "version": 4, "serial": 99}`)
+			if got, text := service.Do(t, c.method, c.path, c.token, body); got != c.want {
+				t.Errorf("got %d, want %d: %s", got, c.want, text)
+			}
+		})
+	}
+	s.Faults(t)
+	s.AwaitReady(t, w)
+	expectOnce(t, s, 2)
+	if runs := s.Runs(t, w); len(runs) != 1 || runs[0].Spec.Trigger.Kind != v1alpha1.TriggerChange {
+		t.Errorf("%d Runs: somebody disturbed the first", len(runs))
+	}
+}

@@ -1,0 +1,112 @@
+package kit
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const lease = "plumbline-controller"
+
+func component(name string) client.MatchingLabels {
+	return client.MatchingLabels{"app.kubernetes.io/name": "plumbline", "app.kubernetes.io/component": name}
+}
+
+// Component is the Pods of Plumbline's controller or state service.
+func (k *Kit) Component(t testing.TB, name string) []corev1.Pod {
+	t.Helper()
+	var pods corev1.PodList
+	if err := k.List(t.Context(), &pods, client.InNamespace(System), component(name)); err != nil {
+		t.Fatalf("listing the Pods of %s: %v", name, err)
+	}
+	if len(pods.Items) == 0 {
+		t.Fatalf("there is no Pod of %s", name)
+	}
+	return pods.Items
+}
+
+// Kill ends all Pods of a component with SIGKILL. Others come up at once.
+func (k *Kit) Kill(t testing.TB, name string) {
+	t.Helper()
+	for _, p := range k.Component(t, name) {
+		err := k.Delete(t.Context(), &p, client.GracePeriodSeconds(0))
+		if client.IgnoreNotFound(err) != nil {
+			t.Fatalf("killing %s: %v", p.Name, err)
+		}
+	}
+}
+
+// KillController kills all controllers and, so that tests needn't wait for it to run out, removes their lease.
+func (k *Kit) KillController(t testing.TB) {
+	t.Helper()
+	k.Kill(t, Controller)
+	l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: System, Name: lease}}
+	if err := client.IgnoreNotFound(k.Delete(t.Context(), l)); err != nil {
+		t.Fatalf("removing the lease: %v", err)
+	}
+}
+
+// AwaitComponent waits until every replica of a Deployment in the system namespace is available.
+func (k *Kit) AwaitComponent(t testing.TB, deployment string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), Patience, fmt.Errorf("not available within %s", Patience))
+	defer cancel()
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: System, Name: deployment}}
+	err := k.await(ctx, d, func(o client.Object) bool {
+		return o != nil && d.Status.ObservedGeneration == d.Generation && d.Status.Replicas == *d.Spec.Replicas &&
+			d.Status.AvailableReplicas == *d.Spec.Replicas
+	})
+	if err != nil {
+		t.Fatalf("waiting for %s: %v", deployment, err)
+	}
+}
+
+// SecondController runs another controller that doesn't ask who leads, for as long as the test runs.
+func (k *Kit) SecondController(t testing.TB) {
+	t.Helper()
+	var first appsv1.Deployment
+	if err := k.Get(t.Context(), client.ObjectKey{Namespace: System, Name: "plumbline-controller"}, &first); err != nil {
+		t.Fatal(err)
+	}
+	second := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: System, Name: "second-controller"}, Spec: first.Spec}
+	labels := map[string]string{"e2e.plumbline.dev/second": "true"}
+	second.Spec.Replicas = new(int32(1))
+	second.Spec.Selector = &metav1.LabelSelector{MatchLabels: labels}
+	second.Spec.Template.Labels = labels
+	c := &second.Spec.Template.Spec.Containers[0]
+	c.Args = append(c.Args, "--leader-elect=false")
+	if err := k.Create(t.Context(), second); err != nil {
+		t.Fatalf("starting a second controller: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := k.Delete(After(t), second, client.PropagationPolicy(metav1.DeletePropagationForeground)); err != nil {
+			t.Errorf("ending the second controller: %v", err)
+		}
+	})
+	k.AwaitComponent(t, second.Name)
+}
+
+// StopAPIServer ends the API server and starts it again after a while.
+func (k *Kit) StopAPIServer(t testing.TB, d time.Duration) {
+	t.Helper()
+	const name = "kube-apiserver"
+	if err := k.Cluster.StopComponent(t.Context(), name); err != nil {
+		t.Fatalf("stopping the API server: %v", err)
+	}
+	defer func() {
+		if err := k.Cluster.StartComponent(After(t), name); err != nil {
+			t.Fatalf("starting the API server: %v", err)
+		}
+	}()
+	select {
+	case <-t.Context().Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,139 @@
+package kit
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/internal/tools"
+)
+
+const (
+	stateService = "plumbline-state"
+	stateSecret  = "plumbline-state-tls"
+	statePort    = 8443
+)
+
+// Components of Plumbline that can be killed.
+const (
+	Controller = "controller"
+	State      = "state"
+)
+
+// StateService is a connection to the state service, as a Pod has it.
+type StateService struct {
+	http.Client
+	base string
+}
+
+// StateService forwards a port to a state server for as long as the test runs.
+func (k *Kit) StateService(t testing.TB) *StateService {
+	t.Helper()
+	pods := k.Component(t, State)
+	var secret corev1.Secret
+	if err := k.Get(t.Context(), client.ObjectKey{Namespace: System, Name: stateSecret}, &secret); err != nil {
+		t.Fatalf("reading the CA: %v", err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(secret.Data["ca.crt"])
+	local := k.forward(t, pods[0].Name)
+	host := stateService + "." + System + ".svc"
+	return &StateService{
+		Client: http.Client{Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: host, MinVersion: tls.VersionTLS12},
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, local)
+			},
+		}},
+		base: fmt.Sprintf("https://%s:%d/v1/workspaces/", host, statePort),
+	}
+}
+
+var forwarded = regexp.MustCompile(`Forwarding from (127\.0\.0\.1:\d+)`)
+
+// forward is kubectl's own, so that the product's go.mod needs no library for it. It returns the local address.
+func (k *Kit) forward(t testing.TB, pod string) string {
+	t.Helper()
+	binary, err := tools.Path(t.Context(), k.log, "kubernetes", "kubectl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	cmd := exec.CommandContext(ctx, binary, "--kubeconfig", k.Cluster.Kubeconfig(), "--namespace", System,
+		"port-forward", "pod/"+pod, ":"+strconv.Itoa(statePort))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("forwarding a port: %v", err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // it was killed
+	})
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if found := forwarded.FindStringSubmatch(lines.Text()); found != nil {
+			return found[1]
+		}
+	}
+	t.Fatal("forwarding a port: kubectl ended")
+	return ""
+}
+
+// Do sends a request for a Workspace and returns its status and body.
+func (s *StateService) Do(t testing.TB, method, path, token string, body []byte) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.base+path, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := s.Client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+// PodToken is what the kubelet gives a runner Pod: a token that is bound to it. Without a Pod it is bound to nothing.
+func (s *Space) PodToken(t testing.TB, pod *corev1.Pod, audience string) string {
+	t.Helper()
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}}}
+	if pod != nil {
+		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{
+			APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID,
+		}
+	}
+	token, err := s.Set.CoreV1().ServiceAccounts(s.Name).CreateToken(t.Context(), "default", request, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatalf("making a token: %v", err)
+	}
+	return token.Status.Token
+}
+
+// StateAudience is the audience that the state service wants.
+const StateAudience = job.StateAudience
