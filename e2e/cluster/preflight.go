@@ -28,7 +28,9 @@ func preflight(ctx context.Context, log tools.Logf) error {
 	if err := tools.Debian(ctx, log, "iptables", "iproute2", "mount"); err != nil {
 		return err
 	}
-	for _, check := range []func() error{checkPrograms, checkControllers, checkSpace, checkOverlay} {
+	// Where these are modules and not loaded yet; the checks below say what is missing in the end.
+	_, _ = command(ctx, nil, "modprobe", "--all", "overlay", "br_netfilter")
+	for _, check := range []func() error{checkPrograms, checkControllers, checkBridgeFilter, checkSpace, checkOverlay} {
 		if err := check(); err != nil {
 			return fmt.Errorf("%w: %w", ErrMachine, err)
 		}
@@ -65,6 +67,14 @@ func checkControllers() error {
 		}
 	}
 	return nil
+}
+
+// checkBridgeFilter: without it, a Pod gets no answer from another Pod that it reached through a Service.
+func checkBridgeFilter() error {
+	if exists("/proc/sys/net/bridge/bridge-nf-call-iptables") {
+		return nil
+	}
+	return errors.New("the kernel does not filter bridges: try modprobe br_netfilter")
 }
 
 func checkSpace() error {

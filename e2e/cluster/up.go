@@ -77,7 +77,7 @@ func start(ctx context.Context, l layout, log tools.Logf) (*Cluster, error) {
 			return nil, err
 		}
 	}
-	if err := checkFree(ctx); err != nil {
+	if err := errors.Join(removeAccess(l), checkFree(ctx)); err != nil {
 		return nil, err
 	}
 	log("starting Kubernetes ...")
