@@ -18,7 +18,7 @@ import (
 //go:embed manifests/*.yaml
 var manifests embed.FS
 
-const readyTimeout = 3 * time.Minute
+const readyTimeout = 5 * time.Minute
 
 // client speaks to the API server that a kubeconfig names.
 func client(kubeconfig string) (kubernetes.Interface, error) {
