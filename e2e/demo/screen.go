@@ -78,7 +78,7 @@ func (s *screen) file(name, text string) {
 
 func (s *screen) output(text string) {
 	if text == "" {
-		return
+		text = "(nothing)"
 	}
 	s.line("     %s", strings.ReplaceAll(text, "\n", "\n     "))
 }
