@@ -67,7 +67,6 @@ type run struct {
 	spec   job.Spec
 	client *stateClient
 	proxy  *stateProxy
-	env    map[string]string
 	tf     Terraform
 	stderr *tail
 	// said is what Terraform said in the attempt that goes on, or went on last.

@@ -27,7 +27,8 @@ func step1(name string) job.Step { return job.Step{Name: name, Attempts: 1} }
 
 // TestRun plays a whole Run for each scene and looks at its Result.
 func TestRun(t *testing.T) {
-	prepare, initial, planned, applied, outputs := step1("prepare"), step1("init"), step1("plan"), step1("apply"), step1("outputs")
+	prepare, initial, outputs := step1("prepare"), step1("init"), step1("outputs")
+	planned, applied := step1("plan"), step1("apply")
 	tests := []struct {
 		scene     string
 		operation job.Operation
@@ -249,7 +250,7 @@ func TestStops(t *testing.T) {
 func TestUnsavedState(t *testing.T) {
 	b := newBench(t)
 	b.useFake("unsaved")
-	b.state.answer = func(method, path string, nth int) int {
+	b.state.answer = func(method, _ string, nth int) int {
 		if method == http.MethodPost && nth == 1 {
 			return http.StatusInternalServerError
 		}
@@ -350,7 +351,7 @@ func TestPrepareFails(t *testing.T) {
 		message string
 	}{
 		{"no engine", func(b *bench) { delete(b.env, engineVariable) }, job.ConfigInvalid, "neither terraform nor tofu"},
-		{"no module", func(b *bench) { b.spec.ImagePath = "/no/such/module" }, job.ConfigInvalid, "no folder /no/such/module"},
+		{"no module", func(b *bench) { b.spec.ImagePath = "/no/such" }, job.ConfigInvalid, "no folder /no/such"},
 		{"path leads out", func(b *bench) { b.file("../x.tf", "") }, job.ConfigInvalid, `file path "../x.tf" leads out`},
 		{"newer spec", func(b *bench) { b.spec.Version = 99 }, job.ConfigInvalid, "newer release"},
 		{"no CA", func(b *bench) { b.cfg.Params.State.CA = "x" }, job.ConfigInvalid, "no certificate"},

@@ -15,8 +15,8 @@ import (
 // erroredState is where Terraform leaves a state that it could not save.
 const erroredState = "errored.tfstate"
 
-// hurry is how long the state is still looked after once the Pod is asked to stop: with the ladder before and the report
-// after, it fits in the 30 seconds that the Pod has above the grace.
+// hurry is how long the state is still looked after once the Pod is asked to stop: with the ladder before it and the
+// report after it, it fits in the 30 seconds that the Pod has above the grace.
 const hurry = 12 * time.Second
 
 // tidyUp looks after the state when an engine is gone, however it went: what is on its way arrives, a state that
@@ -61,8 +61,8 @@ func (r *run) pushErrored(ctx context.Context) error {
 func afterlife(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	stop := context.AfterFunc(ctx, func() {
-		<-time.After(min(hurry, limit))
-		cancel()
+		hurried := time.AfterFunc(hurry, cancel)
+		context.AfterFunc(after, func() { hurried.Stop() })
 	})
 	return after, func() {
 		stop()

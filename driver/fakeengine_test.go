@@ -139,7 +139,10 @@ func (c call) applies(stream string) int {
 // stateOf is a state with a serial and outputs.
 func stateOf(serial int) string {
 	return `{"version": 4, "serial": ` + strconv.Itoa(serial) + `, "lineage": "x",
-		"outputs": {"id": {"value": "one", "type": "string"}, "psk": {"value": "geheim", "type": "string", "sensitive": true}},
+		"outputs": {
+			"id": {"value": "one", "type": "string"},
+			"psk": {"value": "geheim", "type": "string", "sensitive": true}
+		},
 		"resources": [{"outputs": {"not": "these"}}]}`
 }
 
@@ -154,6 +157,7 @@ func (c call) state(method, body string) int {
 		panic(err)
 	}
 	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
 	return resp.StatusCode
 }
 
@@ -263,7 +267,8 @@ func old(c call) int {
 func talks(c call) int {
 	c.state("LOCK", `{"ID": "lock-1", "Who": "engine"}`)
 	c.say("begun")
-	line := `{"@level":"info","@message":"a: (local-exec): ` + strings.Repeat("x", 990) + `","type":"provision_progress"}` + "\n"
+	text := "a: (local-exec): " + strings.Repeat("x", 990)
+	line := `{"@level":"info","@message":"` + text + `","type":"provision_progress"}` + "\n"
 	for range talkLines {
 		_, _ = io.WriteString(os.Stdout, line)
 	}

@@ -67,45 +67,61 @@ func (s *fakeState) serve(w http.ResponseWriter, req *http.Request) {
 }
 
 func (s *fakeState) act(req *http.Request, path string, body []byte) (int, []byte) {
-	switch req.Method + " " + path {
-	case "GET /state":
-		if s.state == nil {
-			return http.StatusNoContent, nil
+	switch path {
+	case "/state":
+		return s.actState(req.Method, req.URL.Query().Get("ID"), body)
+	case "/outputs":
+		return s.actOutputs(req.Method, body)
+	case "/runs/vpn-1/result":
+		r, err := job.Parse(string(body))
+		if err != nil || req.Method != http.MethodPut {
+			return http.StatusBadRequest, nil
 		}
+		s.results = append(s.results, r)
+		return http.StatusOK, nil
+	}
+	return http.StatusNotFound, nil
+}
+
+func (s *fakeState) actState(method, id string, body []byte) (int, []byte) {
+	switch {
+	case method == http.MethodGet && s.state == nil:
+		return http.StatusNoContent, nil
+	case method == http.MethodGet:
 		return http.StatusOK, s.state
-	case "POST /state":
-		if s.lock == "" || lockID([]byte(s.lock)) != req.URL.Query().Get("ID") {
-			return http.StatusConflict, []byte(`{"error": "the lock is not yours"}`)
-		}
-		s.state = body
-	case "LOCK /state":
-		if s.lock != "" && lockID([]byte(s.lock)) != lockID(body) {
-			return http.StatusLocked, []byte(s.lock)
-		}
-		s.lock = string(body)
-	case "UNLOCK /state":
+	case method == "LOCK":
+		return s.actLock(body)
+	case method == "UNLOCK":
 		s.lock = ""
-	case "GET /outputs":
-		b, _ := json.Marshal(s.outputs)
-		if s.outputs == nil {
-			return http.StatusNotFound, nil
-		}
-		return http.StatusOK, b
-	case "PUT /outputs":
+	case s.lock == "" || lockID([]byte(s.lock)) != id:
+		return http.StatusConflict, []byte(`{"error": "the lock is not yours"}`)
+	default:
+		s.state = body
+	}
+	return http.StatusOK, nil
+}
+
+func (s *fakeState) actLock(body []byte) (int, []byte) {
+	if s.lock != "" && lockID([]byte(s.lock)) != lockID(body) {
+		return http.StatusLocked, []byte(s.lock)
+	}
+	s.lock = string(body)
+	return http.StatusOK, nil
+}
+
+func (s *fakeState) actOutputs(method string, body []byte) (int, []byte) {
+	switch {
+	case method == http.MethodPut:
 		s.outputs = nil
 		if json.Unmarshal(body, &s.outputs) != nil {
 			return http.StatusBadRequest, nil
 		}
-	case "PUT /runs/vpn-1/result":
-		r, err := job.Parse(string(body))
-		if err != nil {
-			return http.StatusBadRequest, nil
-		}
-		s.results = append(s.results, r)
-	default:
+		return http.StatusOK, nil
+	case s.outputs == nil:
 		return http.StatusNotFound, nil
 	}
-	return http.StatusOK, nil
+	b, _ := json.Marshal(s.outputs)
+	return http.StatusOK, b
 }
 
 func (s *fakeState) count(what string) int {

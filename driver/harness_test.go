@@ -27,7 +27,8 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench {
-	b := &bench{t: t, state: newFakeState(t), env: map[string]string{}, log: &buffer{}, spec: job.Spec{Version: job.Version}}
+	b := &bench{t: t, state: newFakeState(t), env: map[string]string{}, log: &buffer{}}
+	b.spec.Version = job.Version
 	root := t.TempDir()
 	b.cfg = Config{
 		Params: job.Params{

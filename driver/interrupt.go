@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -29,7 +30,11 @@ func (r *run) climb(ctx context.Context, out <-chan struct{}) {
 	case <-ctx.Done():
 	}
 	grace := r.Params.Timeouts.Grace
-	r.log.printf("== stopping Terraform (%v): it has %s to finish what is in flight", whyEnded(ctx), grace)
+	why := "asked to stop"
+	if err := whyEnded(ctx); errors.Is(err, context.DeadlineExceeded) {
+		why = err.Error()
+	}
+	r.log.printf("== %s: Terraform has %s to finish what is in flight", why, grace)
 	if !waits(out, grace) {
 		return
 	}

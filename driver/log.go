@@ -78,29 +78,35 @@ func (t *tail) String() string {
 	return string(t.kept)
 }
 
-// quiet are the types that `terraform apply` doesn't show either.
-var quiet = []string{"refresh_complete", "version"}
+// renderers turn a message into the lines that Terraform shows people for it. What isn't listed is shown by its own
+// text, and the two that are nil not at all: `terraform apply` doesn't show them either.
+var renderers = map[string]func(message) []string{
+	"version":          nil,
+	"refresh_complete": nil,
+	"diagnostic":       renderDiagnostic,
+	"planned_change":   func(m message) []string { return []string{"  # " + renderChange(m.Change)} },
+	"resource_drift":   func(m message) []string { return renderDrift(m.Change) },
+	"outputs":          func(m message) []string { return renderOutputs(m.Outputs) },
+	"change_summary":   renderSummary,
+}
 
-// render turns a message into the lines that Terraform shows people for it.
 func render(m message) []string {
+	renderer, special := renderers[m.Type]
 	switch {
-	case slices.Contains(quiet, m.Type):
-		return nil
-	case m.Type == "diagnostic" && m.Diagnostic != nil:
-		return renderDiagnostic(*m.Diagnostic)
-	case m.Type == "planned_change" && m.Change != nil:
-		return []string{"  # " + renderChange(*m.Change)}
-	case m.Type == "resource_drift" && m.Change != nil:
-		return renderDrift(*m.Change)
-	case m.Type == "change_summary" && m.Changes != nil && m.Changes.planOfNothing():
-		return []string{"No changes of resources are needed."}
-	case m.Type == "outputs":
-		return renderOutputs(m.Outputs)
-	case m.Text == "":
+	case renderer != nil:
+		return renderer(m)
+	case special || m.Text == "":
 		return nil
 	default:
 		return []string{m.Text}
 	}
+}
+
+func renderSummary(m message) []string {
+	if m.Changes.planOfNothing() {
+		return []string{"No changes of resources are needed."}
+	}
+	return []string{m.Text}
 }
 
 var actions = map[string]string{
@@ -185,8 +191,15 @@ func renderValue(v json.RawMessage) string {
 	return b.String()
 }
 
+// lockFileNews is a warning about a file that ends with the Pod.
+const lockFileNews = "Incomplete lock file information for providers"
+
 // renderDiagnostic draws Terraform's box.
-func renderDiagnostic(d diagnostic) []string {
+func renderDiagnostic(m message) []string {
+	d := m.Diagnostic
+	if d.Summary == lockFileNews {
+		return nil
+	}
 	severity := "Error"
 	if d.Severity == "warning" {
 		severity = "Warning"

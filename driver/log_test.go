@@ -71,7 +71,8 @@ func TestFacts(t *testing.T) {
 	tests := map[string]facts{
 		"init": {},
 		"apply": {
-			Anything: true, Applying: true, Planned: &job.Changes{Add: 3}, Applied: &job.Changes{Add: 3}, Done: job.Changes{Add: 3},
+			Anything: true, Applying: true,
+			Planned: &job.Changes{Add: 3}, Applied: &job.Changes{Add: 3}, Done: job.Changes{Add: 3},
 		},
 		"nochange": {Planned: &job.Changes{}, Applied: &job.Changes{}},
 		"plan":     {Anything: true, Planned: &job.Changes{Change: 1, Destroy: 1}},

@@ -11,7 +11,8 @@ import (
 )
 
 // pace goes with a unit through its steps: it keeps each one's time over all attempts, and ends the attempt's context
-// when a step's time is up. Terraform's stream enters the steps, so that one process can be two steps with a deadline each.
+// when a step's time is up. Terraform's stream enters the steps, so that one process can be two steps, each with its
+// own deadline.
 type pace struct {
 	clock   clock.PassiveClock
 	steps   []step

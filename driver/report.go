@@ -8,8 +8,7 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// reportLimit ends the report over the wire: the termination message, which the kubelet reads only when this process has
-// ended, is waiting for it.
+// reportLimit ends the report over the wire: the kubelet reads the termination message only once this process is gone.
 const reportLimit = 8 * time.Second
 
 // report tells the Result by both ways: the state service, which is quick, and the termination message, which needs no

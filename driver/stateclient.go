@@ -76,10 +76,18 @@ func (c *stateClient) do(ctx context.Context, r request) (answer, error) {
 	var last answer
 	var lastErr error
 	err := backoff.RetryNotify(func() error {
-		if last, lastErr = c.once(ctx, r); lastErr == nil && away(last.status) {
-			return last.err()
+		a, err := c.once(ctx, r)
+		if err != nil {
+			if ctx.Err() == nil || lastErr == nil {
+				lastErr = err // what was wrong is worth more than that time is up
+			}
+			return err
 		}
-		return lastErr
+		last = a
+		if away(a.status) {
+			return a.err()
+		}
+		return nil
 	}, backoff.WithContext(delays(c.delay), ctx), func(err error, wait time.Duration) {
 		c.log.printf("The state service does not answer (%v); trying again in %s", err, wait.Round(100*time.Millisecond))
 	})

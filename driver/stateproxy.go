@@ -16,9 +16,9 @@ import (
 // shorter.
 const stateLimit = 3 * time.Minute
 
-// stateProxy stands between Terraform's http backend and the state service. Terraform talks plain HTTP over the loopback
-// interface; the proxy adds what the backend can't do: a token that changes, a CA, retries. In passing it learns the
-// outputs, the serial, and which lock is held.
+// stateProxy stands between Terraform's http backend and the state service. Terraform talks plain HTTP over the
+// loopback interface; the proxy adds what the backend can't do: a token that changes, a CA, retries. In passing it
+// learns the outputs, the serial, and which lock is held.
 type stateProxy struct {
 	client *stateClient
 	server *http.Server
@@ -176,7 +176,8 @@ func (p *stateProxy) unlock(ctx context.Context) error {
 // push saves a state under the lock that is still held, or a new one.
 func (p *stateProxy) push(ctx context.Context, state []byte) error {
 	if p.held().id == "" {
-		info, err := json.Marshal(map[string]string{"ID": p.client.run + "-errored", "Operation": "push", "Who": p.client.run})
+		who := p.client.run
+		info, err := json.Marshal(map[string]string{"ID": who + "-errored", "Operation": "push", "Who": who})
 		if err != nil {
 			return fmt.Errorf("describing lock: %w", err)
 		}

@@ -15,13 +15,13 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// unit is what is tried again as one. Plan and apply are one unit, because a failed apply makes the plan stale, and they
-// are one process too: `terraform apply` plans, tells so, and applies that very plan. Run apart, the second process
-// loads the configuration, checks the providers' checksums and starts the providers all over, which costs as much again.
+// unit is what is tried again as one. Plan and apply are one unit, because a failed apply makes the plan stale, and
+// they are one process too: `terraform apply` plans, tells so, and applies that very plan. Run apart, the second one
+// loads the configuration, checks the providers' checksums and starts the providers all over: as much time again.
 type unit struct {
 	// steps are entered in their order; which one fails or takes too long is known from what Terraform says.
 	steps    []step
-	attempts int
+	attempts uint64
 	do       func(*run, context.Context, *pace) error
 }
 
@@ -76,13 +76,12 @@ func (r *run) try(ctx context.Context, u unit) error {
 	defer func() { r.result.Steps = append(r.result.Steps, p.entered()...) }()
 	attempt := func() error {
 		err := r.attempt(ctx, u, p)
-		var f *failure
-		if err != nil && !(errors.As(err, &f) && classify.Retryable(f.class)) {
-			return backoff.Permanent(err)
+		if f := (*failure)(nil); err == nil || errors.As(err, &f) && classify.Retryable(f.class) {
+			return err
 		}
-		return err
+		return backoff.Permanent(err)
 	}
-	waits := backoff.WithContext(backoff.WithMaxRetries(delays(r.RetryDelay), uint64(u.attempts-1)), ctx)
+	waits := backoff.WithContext(backoff.WithMaxRetries(delays(r.RetryDelay), u.attempts-1), ctx)
 	return backoff.RetryNotify(attempt, waits, func(err error, wait time.Duration) {
 		r.log.printf("%v; trying again in %s", err, wait.Round(100*time.Millisecond))
 	})

@@ -56,10 +56,10 @@ func (s *stream) Write(line []byte) (int, error) {
 type message struct {
 	Text       string            `json:"@message"`
 	Type       string            `json:"type"`
-	Diagnostic *diagnostic       `json:"diagnostic"`
-	Change     *change           `json:"change"`
-	Hook       *change           `json:"hook"`
-	Changes    *summary          `json:"changes"`
+	Diagnostic diagnostic        `json:"diagnostic"`
+	Change     change            `json:"change"`
+	Hook       change            `json:"hook"`
+	Changes    summary           `json:"changes"`
 	Outputs    map[string]output `json:"outputs"`
 }
 
@@ -120,30 +120,31 @@ type snippet struct {
 	} `json:"values"`
 }
 
-// parse reads a line; what isn't a message, such as init's remarks on the backend, is shown as it is.
+// parse reads a line; what isn't a message, such as Terraform's remarks on the backend, is shown as it is. OpenTofu's
+// init leaves the type out.
 func parse(line []byte) (message, bool) {
 	var m message
 	if len(line) > maxMessage || !bytes.HasPrefix(line, []byte("{")) {
 		return m, false
 	}
 	err := json.Unmarshal(line, &m)
-	return m, err == nil && m.Type != ""
+	return m, err == nil && (m.Type != "" || m.Text != "")
 }
 
 // note keeps the facts.
 func (s *stream) note(m message) {
-	switch {
-	case m.Type == "diagnostic" && m.Diagnostic != nil:
-		s.noteError(*m.Diagnostic)
-	case m.Type == "planned_change" && m.Change != nil:
-		s.anything = s.anything || changesSomething(*m.Change)
-	case m.Type == "resource_drift" && m.Change != nil:
-		s.noteDrift(*m.Change)
-	case m.Type == "apply_complete" && m.Hook != nil:
+	switch m.Type {
+	case "diagnostic":
+		s.noteError(m.Diagnostic)
+	case "planned_change":
+		s.anything = s.anything || changesSomething(m.Change)
+	case "resource_drift":
+		s.noteDrift(m.Change)
+	case "apply_complete":
 		count(&s.done, m.Hook.Action)
-	case m.Type == "change_summary" && m.Changes != nil:
-		s.noteSummary(*m.Changes, m.Text)
-	case m.Type == "outputs":
+	case "change_summary":
+		s.noteSummary(m.Changes, m.Text)
+	case "outputs":
 		s.noteOutputs(m.Outputs)
 	}
 }

@@ -1,5 +1,5 @@
-// Package classify gives what Terraform said a class. It is pure: a table of patterns, read from the top, and one rule for
-// several errors at once.
+// Package classify gives what Terraform said a class. It is pure: a table of patterns, read from the top, and one rule
+// for several errors at once.
 //
 //	the step's error + Terraform's diagnostics and stderr --Failure--> job.Class
 //
