@@ -39,7 +39,7 @@ func (r *Reconciler) gather(ctx context.Context, w *v1alpha1.Workspace) (Input, 
 	return in, nil
 }
 
-// runs sorts the Workspace's Runs into what the rules ask for.
+// runs reads the Workspace's Runs.
 func (r *Reconciler) runs(ctx context.Context, in *Input) error {
 	var list v1alpha1.RunList
 	err := r.Client.List(ctx, &list, client.InNamespace(in.Workspace.Namespace),
@@ -47,7 +47,13 @@ func (r *Reconciler) runs(ctx context.Context, in *Input) error {
 	if err != nil {
 		return fmt.Errorf("listing Runs: %w", err)
 	}
-	mine := slices.DeleteFunc(list.Items, func(x v1alpha1.Run) bool { return foreign(in.Workspace, &x) })
+	in.sort(list.Items)
+	return nil
+}
+
+// sort keeps of the Workspace's Runs what the rules ask for.
+func (in *Input) sort(all []v1alpha1.Run) {
+	mine := slices.DeleteFunc(all, func(x v1alpha1.Run) bool { return foreign(in.Workspace, &x) })
 	in.Active = run.Turn(mine)
 	for i := range mine {
 		if t := mine[i].Spec.Trigger; t.Kind == v1alpha1.TriggerRerun {
@@ -62,7 +68,6 @@ func (r *Reconciler) runs(ctx context.Context, in *Input) error {
 			cmp.Compare(a.Name, b.Name))
 	})
 	in.Last, in.Compared = telling(in.Finished)
-	return nil
 }
 
 // telling picks from the finished Runs, oldest first, the newest that says whether the Workspace is what was asked for, and
