@@ -1,167 +1,257 @@
 //go:build integration
 
-// What is tested here needs a real API server: names and sizes that it takes, Create's atomicity, tokens bound to Pods.
 package state_test
 
 import (
-	"context"
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	sigclient "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/state"
-	"github.com/plumbline-dev/plumbline/state/server"
+	"github.com/plumbline-dev/plumbline/state/client"
 	"github.com/plumbline-dev/plumbline/state/store/kube"
 	"github.com/plumbline-dev/plumbline/state/store/storetest"
 )
-
-var config *rest.Config
-
-func TestMain(m *testing.M) {
-	code, err := withCluster(m.Run)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func withCluster(run func() int) (int, error) {
-	env := &envtest.Environment{
-		CRDDirectoryPaths: []string{filepath.Join("..", "deploy", "crds")}, ErrorIfCRDPathMissing: true,
-	}
-	var err error
-	if config, err = env.Start(); err != nil {
-		return 1, fmt.Errorf("starting the API server: %w", err)
-	}
-	code := run()
-	if err := env.Stop(); err != nil {
-		return 1, fmt.Errorf("stopping the API server: %w", err)
-	}
-	return code, nil
-}
-
-func kubeClient(t testing.TB) client.Client {
-	t.Helper()
-	c, err := server.NewKubeClient(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// newNamespace makes one of a random name: an API server without controllers never gets rid of it.
-func newNamespace(t testing.TB) string {
-	t.Helper()
-	ns, err := kubernetes.NewForConfigOrDie(config).CoreV1().Namespaces().Create(t.Context(),
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"}}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ns.Name
-}
-
-func create(t testing.TB, objects ...client.Object) {
-	t.Helper()
-	cfg := rest.CopyConfig(config)
-	cfg.QPS = -1
-	c := kubeClient(t)
-	for _, o := range objects {
-		if err := c.Create(t.Context(), o); err != nil {
-			t.Fatalf("creating %T: %v", o, err)
-		}
-	}
-}
-
-// runOf makes a Run of the Workspace with its Pod, as the controller does.
-func runOf(t testing.TB, ws *v1alpha1.Workspace, name string) (*v1alpha1.Run, *corev1.Pod) {
-	t.Helper()
-	run := &v1alpha1.Run{
-		ObjectMeta: metav1.ObjectMeta{Namespace: ws.Namespace, Name: name},
-		Spec:       v1alpha1.RunSpec{WorkspaceName: ws.Name},
-	}
-	create(t, run)
-	patchStatus(t, run, func() { run.Status.PodName = name })
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: ws.Namespace, Name: name,
-			OwnerReferences: []metav1.OwnerReference{
-				*metav1.NewControllerRef(run, v1alpha1.GroupVersion.WithKind("Run")),
-			},
-		},
-		Spec: corev1.PodSpec{
-			ServiceAccountName: "runner", AutomountServiceAccountToken: ptr.To(false),
-			Containers: []corev1.Container{{Name: "runner", Image: "runner"}},
-		},
-	}
-	create(t, pod)
-	return run, pod
-}
-
-func patchStatus(t testing.TB, run *v1alpha1.Run, change func()) {
-	t.Helper()
-	before := run.DeepCopy()
-	change()
-	if err := kubeClient(t).Status().Patch(t.Context(), run, client.MergeFrom(before)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func newWorkspace(t testing.TB, namespace, name string) *v1alpha1.Workspace {
-	t.Helper()
-	ws := &v1alpha1.Workspace{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-		Spec: v1alpha1.WorkspaceSpec{Source: v1alpha1.Source{
-			Inline: &v1alpha1.InlineSource{Files: map[string]string{"main.tf": "# nothing"}},
-		}},
-	}
-	create(t, ws)
-	return ws
-}
-
-// token asks for one as the kubelet does: bound to the Pod.
-func token(t testing.TB, namespace, account, audience string, pod *corev1.Pod) string {
-	t.Helper()
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}}}
-	if pod != nil {
-		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{
-			Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID,
-		}
-	}
-	answer, err := kubernetes.NewForConfigOrDie(config).CoreV1().ServiceAccounts(namespace).
-		CreateToken(t.Context(), account, request, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.Status.Token
-}
-
-func account(namespace, name string) *corev1.ServiceAccount {
-	return &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-}
-
-type anybody struct{}
-
-func (anybody) Gone(context.Context, state.Holder) (bool, error) { return false, nil }
-
-func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestKubeStoreConformance(t *testing.T) {
 	c := kubeClient(t)
 	storetest.Run(t, func(t *testing.T) state.Store { return kube.New(c, newNamespace(t)) })
 }
 
-var _ = job.StateAudience
+func lockInfo(id string) []byte {
+	return fmt.Appendf(nil, `{"ID":%q,"Operation":"OperationTypeApply"}`, id)
+}
+
+// Two Runs of one Workspace fight for its lock through two servers: whoever is told 200 must be alone until it unlocks.
+func TestRacingLocks(t *testing.T) {
+	s := startSystem(t)
+	ns := newNamespace(t)
+	newAccount(t, ns, "runner")
+	w := newWorkspace(t, ns, "ws")
+	const rounds = 30
+	var inside, wins sync.Map
+	var wg sync.WaitGroup
+	for i := range 4 {
+		_, pod := runOf(t, w, fmt.Sprintf("run-%d", i))
+		c := s.caller(t, i%2, podToken(t, pod, job.StateAudience))
+		wg.Go(func() {
+			for round := range rounds {
+				id := fmt.Sprintf("%d-%d", i, round)
+				status, body := c.do(t, "LOCK", ns+"/ws/state", lockInfo(id))
+				if status == 423 {
+					continue
+				}
+				if status != 200 {
+					t.Errorf("LOCK: got %d %s", status, body)
+					return
+				}
+				if holder, held := inside.LoadOrStore("lock", id); held {
+					t.Errorf("%s got the lock while %s held it", id, holder)
+				}
+				wins.Store(id, true)
+				c.want(t, 200, "POST", ns+"/ws/state?ID="+id, fmt.Appendf(nil, `{"by":%q}`, id)...)
+				if got := c.want(t, 200, "GET", ns+"/ws/state"); string(got) != fmt.Sprintf(`{"by":%q}`, id) {
+					t.Errorf("%s reads %s", id, got)
+				}
+				inside.Delete("lock")
+				c.want(t, 200, "UNLOCK", ns+"/ws/state", lockInfo(id)...)
+			}
+		})
+	}
+	wg.Wait()
+	won := 0
+	wins.Range(func(any, any) bool { won++; return true })
+	if won == 0 {
+		t.Error("nobody ever got the lock")
+	}
+	t.Logf("%d of %d attempts got the lock", won, 4*rounds)
+}
+
+func TestLockOfAPodThatIsGonePassesOver(t *testing.T) {
+	s := startSystem(t)
+	ns := newNamespace(t)
+	newAccount(t, ns, "runner")
+	w := newWorkspace(t, ns, "ws")
+	_, first := runOf(t, w, "first")
+	_, second := runOf(t, w, "second")
+	a, b := s.caller(t, 0, podToken(t, first, job.StateAudience)), s.caller(t, 1, podToken(t, second, job.StateAudience))
+	a.want(t, 200, "LOCK", ns+"/ws/state", lockInfo("1")...)
+	b.want(t, 423, "LOCK", ns+"/ws/state", lockInfo("2")...)
+	first.Status.Phase = corev1.PodFailed
+	if err := kubeClient(t).Status().Update(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	b.want(t, 200, "LOCK", ns+"/ws/state", lockInfo("2")...)
+	a.want(t, 409, "POST", ns+"/ws/state?ID=1", []byte(`{}`)...)
+	a.want(t, 409, "UNLOCK", ns+"/ws/state", lockInfo("1")...)
+	b.want(t, 200, "POST", ns+"/ws/state?ID=2", []byte(`{}`)...)
+}
+
+func TestTokens(t *testing.T) {
+	s := startSystem(t)
+	ns := newNamespace(t)
+	newAccount(t, ns, "runner")
+	run, pod := runOf(t, newWorkspace(t, ns, "ws"), "run")
+	newWorkspace(t, ns, "other")
+	good := podToken(t, pod, job.StateAudience)
+	unbound := token(t, sigclient.ObjectKey{Namespace: ns, Name: "runner"},
+		authenticationv1.TokenRequestSpec{Audiences: []string{job.StateAudience}})
+	for _, test := range []struct {
+		name, token, workspace string
+		want                   int
+	}{
+		{"the pod's own", good, "ws", 204},
+		{"for another workspace", good, "other", 403},
+		{"for another audience", podToken(t, pod, "vault"), "ws", 401},
+		{"without a pod", unbound, "ws", 403},
+		{"rubbish", "x.y.z", "ws", 401},
+	} {
+		got, body := s.caller(t, 0, test.token).do(t, "GET", ns+"/"+test.workspace+"/state", nil)
+		if got != test.want {
+			t.Errorf("%s: got %d %s, want %d", test.name, got, body, test.want)
+		}
+	}
+
+	// The other replica has not seen this token, so it can't remember anything of it.
+	a, b := s.caller(t, 0, good), s.caller(t, 1, good)
+	patchStatus(t, run, func() { run.Status.FinishedAt = new(metav1.Now()) })
+	a.want(t, 403, "LOCK", ns+"/ws/state", lockInfo("1")...)
+	b.want(t, 403, "GET", ns+"/ws/state")
+	if err := kubeClient(t).Delete(t.Context(), pod, sigclient.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	// A server started now remembers nothing.
+	s.urls = append(s.urls, s.startServer(t))
+	if got, _ := s.caller(t, 2, good).do(t, "GET", ns+"/ws/state", nil); got != 401 && got != 403 {
+		t.Errorf("the token of a deleted pod: got %d, want 401 or 403", got)
+	}
+}
+
+func TestResultIsReported(t *testing.T) {
+	s := startSystem(t)
+	ns := newNamespace(t)
+	newAccount(t, ns, "runner")
+	run, pod := runOf(t, newWorkspace(t, ns, "ws"), "run")
+	c := s.caller(t, 0, podToken(t, pod, job.StateAudience))
+	want := job.Result{
+		Version: job.Version, Run: "run", Class: job.Applied, Message: "${x} \u00e9\n", Changes: &job.Changes{Add: 1},
+	}
+	body, err := job.Encode(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		c.want(t, 200, "PUT", ns+"/ws/runs/run/result", body...)
+	}
+	got := &v1alpha1.Run{}
+	if err := kubeClient(t).Get(t.Context(), sigclient.ObjectKeyFromObject(run), got); err != nil {
+		t.Fatal(err)
+	}
+	var result job.Result
+	if got.Status.Reported == nil || json.Unmarshal(got.Status.Reported.Raw, &result) != nil {
+		t.Fatalf("reported is %v", got.Status.Reported)
+	}
+	if result.Message != want.Message || result.Class != want.Class || *result.Changes != *want.Changes {
+		t.Errorf("reported is %+v, want %+v", result, want)
+	}
+	if got.Status.PodName != "run" {
+		t.Error("the report has touched what isn't its own")
+	}
+}
+
+// The controller's client against the real thing, from a state with resources to nothing.
+func TestControllerClient(t *testing.T) {
+	s := startSystem(t)
+	ns := newNamespace(t)
+	newAccount(t, ns, "runner")
+	w := newWorkspace(t, ns, "ws")
+	_, pod := runOf(t, w, "run")
+	tokenFile := filepath.Join(t.TempDir(), "token")
+	own := token(t, sigclient.ObjectKey{Namespace: s.namespace, Name: controllerAccount},
+		authenticationv1.TokenRequestSpec{Audiences: []string{job.StateAudience}})
+	if err := os.WriteFile(tokenFile, []byte(own), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	controller := client.New(client.Options{URL: s.urls[1], CAFile: s.caFile, TokenFile: tokenFile})
+	if _, err := controller.Outputs(t.Context(), ns, "ws"); !errors.Is(err, client.ErrNotFound) {
+		t.Errorf("outputs before the first run: got %v, want ErrNotFound", err)
+	}
+	runner := s.caller(t, 0, podToken(t, pod, job.StateAudience))
+	runner.want(t, 200, "LOCK", ns+"/ws/state", lockInfo("1")...)
+	runner.want(t, 200, "POST", ns+"/ws/state?ID=1", []byte(`{"resources":[{"mode":"managed","instances":[{}]}]}`)...)
+	runner.want(t, 200, "PUT", ns+"/ws/outputs", []byte(`{"o":{"value":"${x}"}}`)...)
+	outputs, err := controller.Outputs(t.Context(), ns, "ws")
+	if err != nil || string(outputs["o"].Value) != `"${x}"` {
+		t.Errorf("outputs: got %v, %v", outputs, err)
+	}
+	remove := func() error { return controller.DeleteWorkspace(t.Context(), ns, "ws", string(w.UID)) }
+	if err := remove(); !errors.Is(err, client.ErrInUse) {
+		t.Errorf("removing a locked workspace: got %v, want ErrInUse", err)
+	}
+	runner.want(t, 200, "UNLOCK", ns+"/ws/state", lockInfo("1")...)
+	if err := remove(); !errors.Is(err, client.ErrInUse) {
+		t.Errorf("removing a workspace with resources: got %v, want ErrInUse", err)
+	}
+	runner.want(t, 200, "LOCK", ns+"/ws/state", lockInfo("2")...)
+	runner.want(t, 200, "POST", ns+"/ws/state?ID=2", []byte(`{"resources":[]}`)...)
+	runner.want(t, 200, "UNLOCK", ns+"/ws/state", lockInfo("2")...)
+	for range 2 {
+		if err := remove(); err != nil {
+			t.Errorf("removing: %v", err)
+		}
+	}
+	keys, err := kube.New(kubeClient(t), s.namespace).List(t.Context(), "")
+	if err != nil || len(keys) > 0 {
+		t.Errorf("left are %q, %v", keys, err)
+	}
+}
+
+func TestBigStateOverTheWire(t *testing.T) {
+	s := startSystem(t)
+	ns := newNamespace(t)
+	newAccount(t, ns, "runner")
+	_, pod := runOf(t, newWorkspace(t, ns, "ws"), "run")
+	c := s.caller(t, 0, podToken(t, pod, job.StateAudience))
+	noise := make([]byte, 15<<20) // 20 MiB in base64, which packs to no less than 15
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	big, err := json.Marshal(map[string]any{"serial": 1, "noise": noise})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.want(t, 200, "LOCK", ns+"/ws/state", lockInfo("1")...)
+	c.want(t, 200, "POST", ns+"/ws/state?ID=1", big...)
+	if got := c.want(t, 200, "GET", ns+"/ws/state"); !bytes.Equal(got, big) {
+		t.Errorf("read %d bytes that are not the %d that were written", len(got), len(big))
+	}
+}
+
+// BenchmarkRun is what Terraform waits for in a run that changes something.
+func BenchmarkRun(b *testing.B) {
+	s := startSystem(b)
+	ns := newNamespace(b)
+	newAccount(b, ns, "runner")
+	_, pod := runOf(b, newWorkspace(b, ns, "ws"), "run")
+	c := s.caller(b, 0, podToken(b, pod, job.StateAudience))
+	for i := 0; b.Loop(); i++ {
+		id := fmt.Sprint(i)
+		c.want(b, 200, "LOCK", ns+"/ws/state", lockInfo(id)...)
+		_, _ = c.do(b, "GET", ns+"/ws/state", nil)
+		c.want(b, 200, "POST", ns+"/ws/state?ID="+id, fmt.Appendf(nil, `{"serial":%d}`, i)...)
+		c.want(b, 200, "UNLOCK", ns+"/ws/state", lockInfo(id)...)
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -56,11 +55,11 @@ func (s *Service) Lock(ctx context.Context, uid string, by Holder, info []byte) 
 	if err != nil {
 		return err
 	}
-	return s.moveLock(ctx, uid, next, func(last record, now lockRecord) (bool, error) {
+	return s.moveLock(ctx, uid, next, func(now lockRecord) (bool, error) {
 		if now.heldBy(by) && now.ID == next.ID {
 			return true, nil
 		}
-		return false, s.passable(ctx, last)
+		return false, s.passable(ctx, now)
 	})
 }
 
@@ -72,7 +71,7 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 		return err
 	}
 	next := lockRecord{Version: lockVersion, Nonce: rand.Text(), At: s.Clock.Now()}
-	return s.moveLock(ctx, uid, next, func(_ record, now lockRecord) (bool, error) {
+	return s.moveLock(ctx, uid, next, func(now lockRecord) (bool, error) {
 		switch {
 		case now.Holder == nil:
 			return true, nil
@@ -84,57 +83,38 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 	})
 }
 
-// moveLock appends next unless may says that it is done already or forbidden. It begins with what this server believes
-// to be the newest record: append notices if it isn't. Only a belief that leads to an append is acted on.
+// moveLock appends next unless that is settled by how the lock stands now.
 func (s *Service) moveLock(
-	ctx context.Context, uid string, next lockRecord, may func(record, lockRecord) (done bool, err error),
+	ctx context.Context, uid string, next lockRecord, settled func(now lockRecord) (bool, error),
 ) error {
 	data, err := json.Marshal(next)
 	if err != nil {
 		return fmt.Errorf("encoding lock: %w", err)
 	}
-	j := s.locks(uid)
-	last, guessed := j.hints.get(j.dir)
-	for range attempts {
-		if !guessed {
-			if last, err = j.newest(ctx); err != nil {
-				return err
-			}
+	decoded := func(last record) (bool, error) {
+		now, err := decodeLock(last)
+		if err != nil {
+			return false, err
 		}
-		done, err := s.mayMove(last, may)
-		if (done || err != nil) && guessed {
-			guessed = false
-			continue
-		}
-		if done || err != nil {
-			return err
-		}
-		r, err := j.append(ctx, last, data)
-		if err == nil {
-			s.pruneLater(j, r, keepLocks)
-			return nil
-		}
-		if !errors.Is(err, errMoved) {
-			return err
-		}
-		guessed = false
+		return settled(now)
 	}
-	return ErrBusy
+	return s.applyFast(ctx, change{journal: s.locks(uid), keep: keepLocks, data: data, settled: decoded})
 }
 
-func (s *Service) mayMove(last record, may func(record, lockRecord) (bool, error)) (bool, error) {
-	now, err := decodeLock(last)
+// newestLock returns how the lock stands, and its record.
+func (s *Service) newestLock(ctx context.Context, uid string) (record, lockRecord, error) {
+	last, err := s.locks(uid).newest(ctx)
 	if err != nil {
-		return false, err
+		return record{}, lockRecord{}, err
 	}
-	return may(last, now)
+	now, err := decodeLock(last)
+	return last, now, err
 }
 
 // passable returns nil for a lock that is free or whose holder is certainly gone, and a *LockedError otherwise.
-func (s *Service) passable(ctx context.Context, last record) error {
-	now, err := decodeLock(last)
-	if err != nil || now.Holder == nil {
-		return err
+func (s *Service) passable(ctx context.Context, now lockRecord) error {
+	if now.Holder == nil {
+		return nil
 	}
 	gone, err := s.Pods.Gone(ctx, *now.Holder)
 	if err != nil {
@@ -150,11 +130,7 @@ func (s *Service) passable(ctx context.Context, last record) error {
 
 // holds returns nil when the claimant holds the lock that it names.
 func (s *Service) holds(ctx context.Context, uid string, by Claim) error {
-	last, err := s.locks(uid).newest(ctx)
-	if err != nil {
-		return err
-	}
-	now, err := decodeLock(last)
+	_, now, err := s.newestLock(ctx, uid)
 	if err != nil {
 		return err
 	}

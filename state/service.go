@@ -25,6 +25,8 @@ var (
 	ErrInvalid = errors.New("invalid request")
 	// ErrNotHolder is returned for a write or an unlock by somebody who doesn't hold the lock.
 	ErrNotHolder = errors.New("the lock is not held by this run")
+	// ErrOutdated is returned for a state that is older than the one that is stored.
+	ErrOutdated = errors.New("a newer state is stored")
 	// ErrInUse is returned by Purge for a Workspace that still manages resources or is locked.
 	ErrInUse = errors.New("the workspace is in use")
 	// ErrBusy is returned when others were always faster; the request may be repeated.
@@ -93,26 +95,52 @@ func (s *Service) Healthy(ctx context.Context) error {
 	return nil
 }
 
-// put appends data unless it is the newest record already, which makes a repeated request harmless.
-func (s *Service) put(ctx context.Context, j journal, keep int, data []byte) error {
+// change is a record to append, which depends on the one before it.
+type change struct {
+	journal journal
+	keep    int
+	data    []byte
+	// settled tells whether nothing is to be appended after last: because it is done already, or, by an error, because
+	// it is forbidden.
+	settled func(last record) (bool, error)
+}
+
+// applyFast is apply that begins with what this server believes to be the newest record, without a look: append notices
+// when it isn't, and only a belief that leads to an append is acted on.
+func (s *Service) applyFast(ctx context.Context, c change) error {
+	if last, ok := s.hints.get(c.journal.dir); ok {
+		if settled, err := c.settled(last); !settled && err == nil {
+			if err := s.append(ctx, c, last); !errors.Is(err, errMoved) {
+				return err
+			}
+		}
+	}
+	return s.apply(ctx, c)
+}
+
+// apply appends unless the change is settled; when somebody else was faster it looks again.
+func (s *Service) apply(ctx context.Context, c change) error {
 	for range attempts {
-		last, err := j.newest(ctx)
+		last, err := c.journal.newest(ctx)
 		if err != nil {
 			return err
 		}
-		if last.holds(data) {
-			return nil
+		if settled, err := c.settled(last); settled || err != nil {
+			return err
 		}
-		r, err := j.append(ctx, last, data)
-		if err == nil {
-			s.pruneLater(j, r, keep)
-			return nil
-		}
-		if !errors.Is(err, errMoved) {
+		if err := s.append(ctx, c, last); !errors.Is(err, errMoved) {
 			return err
 		}
 	}
 	return ErrBusy
+}
+
+func (s *Service) append(ctx context.Context, c change, last record) error {
+	r, err := c.journal.append(ctx, last, c.data)
+	if err == nil {
+		s.pruneLater(c.journal, r, c.keep)
+	}
+	return err
 }
 
 // pruneLater has old records deleted now and then. When the queue is full the next writes will ask again.
@@ -170,11 +198,11 @@ func (s *Service) Purge(ctx context.Context, uid string) error {
 
 // purgeable tells whether anything is kept, or returns ErrInUse.
 func (s *Service) purgeable(ctx context.Context, uid string) (bool, error) {
-	lock, err := s.locks(uid).newest(ctx)
+	lock, now, err := s.newestLock(ctx, uid)
 	if err != nil {
 		return false, err
 	}
-	if err := s.passable(ctx, lock); err != nil {
+	if err := s.passable(ctx, now); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrInUse, err)
 	}
 	st, err := s.states(uid).newest(ctx)

@@ -18,7 +18,7 @@ var (
 	ErrReported = errors.New("the run has reported another result already")
 )
 
-// statuses tells what callers learn; the first that fits wins. What isn't listed is nobody's fault but the surroundings'.
+// statuses tells what callers learn; the first that fits wins. What isn't listed is the fault of the surroundings.
 var statuses = []struct {
 	err    error
 	status int
@@ -28,6 +28,7 @@ var statuses = []struct {
 	{ErrReported, http.StatusConflict},
 	{state.ErrInvalid, http.StatusBadRequest},
 	{state.ErrNotHolder, http.StatusConflict},
+	{state.ErrOutdated, http.StatusConflict},
 	{state.ErrInUse, http.StatusConflict},
 	{state.ErrNotFound, http.StatusNotFound},
 }
@@ -35,8 +36,7 @@ var statuses = []struct {
 // answerTo turns an error into an answer. The text of one that isn't listed stays in the log: it may name what is none
 // of the caller's business.
 func answerTo(err error) answer {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return answerError(http.StatusRequestEntityTooLarge, err.Error())
 	}
 	for _, s := range statuses {

@@ -54,8 +54,7 @@ func (s *Server) deleteState(ctx context.Context, c call) (answer, error) {
 // lock answers a conflict with the holder's own lock info, which Terraform shows.
 func (s *Server) lock(ctx context.Context, c call) (answer, error) {
 	err := s.Service.Lock(ctx, c.uid, c.id.holder(), c.body)
-	var locked *state.LockedError
-	if errors.As(err, &locked) {
+	if locked, ok := errors.AsType[*state.LockedError](err); ok {
 		return answer{status: http.StatusLocked, body: describeLock(locked)}, nil
 	}
 	return done, err

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -29,38 +28,47 @@ type pair struct {
 	key  *ecdsa.PrivateKey
 }
 
-// renew returns what the Secret shall hold, or nil when what it holds will do. The CA outlives many certificates, so that
-// clients, who know the CA alone, don't notice a renewal; when the CA itself is renewed the old one stays in the bundle.
+// renew returns what the Secret shall hold, or nil when what it holds will do.
 func renew(data map[string][]byte, dnsNames []string, now time.Time) (map[string][]byte, error) {
-	ca, caErr := readPair(data[keyCACert], data[keyCAKey])
-	caGood := caErr == nil && fresh(ca.cert, now)
-	cert, certErr := readPair(data[keyCert], data[keyKey])
-	if caGood && certErr == nil && fresh(cert.cert, now) && covers(cert.cert, dnsNames) && signedBy(cert, ca) {
+	ca, authority, err := renewCA(data, now)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := readPair(data[keyCert], data[keyKey])
+	if err == nil && fresh(cert.cert, now) && covers(cert.cert, dnsNames) && signedBy(cert, ca) {
 		return nil, nil
 	}
-	bundle, caKey := data[keyCACert], data[keyCAKey]
-	if !caGood {
-		var err error
-		if ca, err = newCA(now); err != nil {
-			return nil, err
-		}
-		bundle = encodeCert(ca.cert)
-		if caErr == nil {
-			bundle = append(bundle, firstCert(data[keyCACert])...)
-		}
-		if caKey, err = encodeKey(ca.key); err != nil {
-			return nil, err
-		}
-	}
-	cert, err := newCert(ca, dnsNames, now)
-	if err != nil {
+	if cert, err = newCert(ca, dnsNames, now); err != nil {
 		return nil, err
 	}
 	key, err := encodeKey(cert.key)
 	if err != nil {
 		return nil, err
 	}
-	return map[string][]byte{keyCACert: bundle, keyCAKey: caKey, keyCert: encodeCert(cert.cert), keyKey: key}, nil
+	authority[keyCert], authority[keyKey] = encodeCert(cert.cert), key
+	return authority, nil
+}
+
+// renewCA returns the CA and the Secret's keys about it. It outlives many certificates, so that clients, who know the CA
+// alone, don't notice a renewal; when it is renewed itself, the old one stays in the bundle.
+func renewCA(data map[string][]byte, now time.Time) (pair, map[string][]byte, error) {
+	old, oldErr := readPair(data[keyCACert], data[keyCAKey])
+	if oldErr == nil && fresh(old.cert, now) {
+		return old, map[string][]byte{keyCACert: data[keyCACert], keyCAKey: data[keyCAKey]}, nil
+	}
+	ca, err := newCA(now)
+	if err != nil {
+		return pair{}, nil, err
+	}
+	key, err := encodeKey(ca.key)
+	if err != nil {
+		return pair{}, nil, err
+	}
+	bundle := encodeCert(ca.cert)
+	if oldErr == nil {
+		bundle = append(bundle, encodeCert(old.cert)...)
+	}
+	return ca, map[string][]byte{keyCACert: bundle, keyCAKey: key}, nil
 }
 
 func fresh(cert *x509.Certificate, now time.Time) bool {
@@ -144,11 +152,6 @@ func readPair(certPEM, keyPEM []byte) (pair, error) {
 		return pair{}, fmt.Errorf("reading a certificate: the key is another's")
 	}
 	return pair{cert: cert, key: key}, nil
-}
-
-func firstCert(bundle []byte) []byte {
-	block, _ := pem.Decode(bytes.TrimSpace(bundle))
-	return pem.EncodeToMemory(block)
 }
 
 func encodeCert(cert *x509.Certificate) []byte {

@@ -131,7 +131,8 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle(r.pattern, s.observed(r))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		writeAnswer(w, answerError(http.StatusNotFound, "there is no such path; the API is below /v1/workspaces"))
+		// Not 404: Terraform would take it for an empty state.
+		writeAnswer(w, answerError(http.StatusBadRequest, "no such path or method; the API is below /v1/workspaces"))
 	})
 	return mux
 }

@@ -1,11 +1,11 @@
-// Package kube is the state.Store that needs nothing but the cluster itself: values are Secrets in the system namespace.
+// Package kube is the state.Store that needs nothing but the cluster itself: values are Secrets in one namespace.
 //
 //	Create: data -> gzip -> chunk Secrets (when over one Secret's size) -> head Secret
 //	Get:    head Secret -> chunk Secrets -> gunzip
 //
-// The head has a name made from the key, so creating it is atomic, and it is written last and deleted first: a reader sees
-// a whole value or none. The key itself is an annotation; labels say which folders it lies in, so that a listing asks
-// for just those and for metadata alone. Chunks of a writer that died before its head are found and removed by Sweep.
+// The head has a name made from the key, so creating it is atomic, and it is written last and deleted first: a reader
+// sees a whole value or none. The key itself is an annotation; labels say which folders it lies in, so that a listing
+// asks for just those and for metadata alone. Chunks of a writer that died before its head are removed by Sweep.
 package kube
 
 import (

@@ -106,7 +106,8 @@ func TestMissingChunkIsAnErrorAndNotAnAbsence(t *testing.T) {
 }
 
 func TestForeign404IsAnError(t *testing.T) {
-	proxy := apierrors.NewGenericServerResponse(404, "get", schema.GroupResource{Resource: "secrets"}, "x", "page", 0, true)
+	secrets := schema.GroupResource{Resource: "secrets"}
+	proxy := apierrors.NewGenericServerResponse(404, "get", secrets, "x", "page", 0, true)
 	failing := interceptor.Funcs{Get: func(
 		context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption,
 	) error {

@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -103,7 +102,7 @@ func (s *Store) newSecret(key, name, part string) *corev1.Secret {
 	}
 	secret.Annotations = map[string]string{annotationKey: key}
 	secret.Type = secretType
-	secret.Immutable = ptr.To(true)
+	secret.Immutable = new(true)
 	return secret
 }
 
