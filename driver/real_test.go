@@ -20,8 +20,8 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// These tests run a real engine: the Terraform on the PATH, and OpenTofu as it is pinned for the runner image. Providers
-// come from a mirror folder, as they do in the image.
+// These tests run real engines: the Terraform on the PATH if there is one, and OpenTofu as it is pinned for the runner
+// image. Providers come from a mirror folder, as they do there.
 
 const override = `{"terraform": {"backend": {"http": {}}}}`
 
@@ -119,7 +119,7 @@ func TestRealLifeOfAWorkspace(t *testing.T) {
 func TestRealMistakes(t *testing.T) {
 	tests := []struct{ name, main, message string }{
 		{"syntax", `resource "terraform_data" "a" {`, "main.tf:1: Unclosed configuration block: There is no closing brace"},
-		{"argument", "resource \"terraform_data\" \"a\" {\n  inpt = 1\n}", "main.tf:2: Unsupported argument: An argument named"},
+		{"argument", "resource \"terraform_data\" \"a\" {\n  inpt = 1\n}", "main.tf:2: Unsupported argument: An argument"},
 		{"type", `resource "terraform_dat" "a" {}`, "main.tf:1: Invalid resource type: The provider"},
 		{"reference", `output "a" { value = var.b }`, "main.tf:1: Reference to undeclared input variable"},
 		{"variable", `variable "a" {}`, "main.tf:1: No value for required variable"},

@@ -50,10 +50,13 @@ func TestProxySpeaksTerraformsProtocol(t *testing.T) {
 	}{
 		{"GET", "", "", http.StatusNoContent, "", ""},
 		{"LOCK", "", lock1, http.StatusOK, "", ""},
-		{"LOCK", "", lock2, http.StatusLocked, lock1, " [the state is locked by first, lock 1]"},
+		{"LOCK", "", lock2, http.StatusLocked, lock1, " [locked by first, lock 1]"},
 		{"POST", "?ID=2", "{}", http.StatusConflict, `{"error": "the lock is not yours"}`,
 			" [the state service answered HTTP 409: the lock is not yours]"},
+		{"GET", "", "", http.StatusNoContent, "", ""},
+		{"GET", "", "", http.StatusNoContent, "", ""},
 		{"POST", "?ID=1", stateOf(4), http.StatusOK, "", ""},
+		{"GET", "", "", http.StatusOK, stateOf(4), ""},
 		{"UNLOCK", "", lock1, http.StatusOK, "", ""},
 		{"GET", "", "", http.StatusOK, stateOf(4), ""},
 	}
@@ -65,6 +68,9 @@ func TestProxySpeaksTerraformsProtocol(t *testing.T) {
 		if got := p.lastTrouble(); got != step.trouble {
 			t.Errorf("%s%s: trouble %q, want %q", step.method, step.query, got, step.trouble)
 		}
+	}
+	if asked := b.state.count("GET /state"); asked != 3 {
+		t.Errorf("%d requests for the state: under the lock one is enough", asked)
 	}
 	if p.seen().serial != 4 || p.held().id != "" {
 		t.Errorf("serial %d, lock %q", p.seen().serial, p.held().id)
@@ -170,6 +176,19 @@ func TestStateOutlivesTerraform(t *testing.T) {
 	p.settle(t.Context())
 	if !bytes.Equal(b.state.state, []byte(stateOf(6))) || p.seen().serial != 6 {
 		t.Errorf("the state is %s", b.state.state)
+	}
+}
+
+func TestHolder(t *testing.T) {
+	tests := []struct{ info, want string }{
+		{`{"ID": "1", "Who": "a@b", "Operation": "apply", "Created": "May"}`, "locked by a@b for apply since May, lock 1"},
+		{`{"ID": "1", "Who": "a@b", "Info": "locked by run x"}`, "locked by run x"},
+		{`<html>`, "locked by somebody unknown"},
+	}
+	for _, test := range tests {
+		if got := holder([]byte(test.info)); got != test.want {
+			t.Errorf("%s: %s", test.info, got)
+		}
 	}
 }
 

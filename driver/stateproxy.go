@@ -31,6 +31,9 @@ type stateProxy struct {
 	mu    sync.Mutex
 	state snapshot
 	lock  lockInfo
+	// current is the answer to the next GET under the lock: nobody else can change the state then, and Terraform reads
+	// it twice.
+	current *answer
 	// trouble is why the newest request failed, if it did.
 	trouble string
 }
@@ -93,6 +96,9 @@ func (p *stateProxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // send asks the state service and learns from what goes by.
 func (p *stateProxy) send(ctx context.Context, r request) (answer, error) {
+	if a := p.known(r); a != nil {
+		return *a, nil
+	}
 	a, err := p.client.do(ctx, r)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,12 +109,21 @@ func (p *stateProxy) send(ctx context.Context, r request) (answer, error) {
 	return a, err
 }
 
+func (p *stateProxy) known(r request) *answer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.method != http.MethodGet || p.lock.id == "" {
+		return nil
+	}
+	return p.current
+}
+
 func troubleOf(a answer, err error) string {
 	switch bad := a.err(); {
 	case err != nil:
 		return err.Error()
 	case a.status == http.StatusLocked:
-		return "the state is locked by " + holder(a.body)
+		return holder(a.body)
 	case bad != nil:
 		return "the state service answered " + bad.Error()
 	}
@@ -128,13 +143,13 @@ func (p *stateProxy) lastTrouble() string {
 func (p *stateProxy) learn(r request, a answer) {
 	switch r.method {
 	case http.MethodGet:
-		p.state = readSnapshot(a.body)
+		p.state, p.current = readSnapshot(a.body), &a
 	case http.MethodPost:
-		p.state = readSnapshot(r.body)
+		p.state, p.current = readSnapshot(r.body), &answer{http.StatusOK, r.body}
 	case "LOCK":
-		p.lock = lockInfo{lockID(r.body), r.body}
+		p.lock, p.current = lockInfo{lockID(r.body), r.body}, nil
 	case "UNLOCK":
-		p.lock = lockInfo{}
+		p.lock, p.current = lockInfo{}, nil
 	}
 }
 
@@ -207,11 +222,14 @@ func lockID(info []byte) string {
 }
 
 func holder(info []byte) string {
-	var lock struct{ ID, Who, Operation, Created string }
-	if json.Unmarshal(info, &lock) != nil || lock.ID == "" {
-		return "somebody unknown"
+	var lock struct{ ID, Who, Operation, Created, Info string }
+	switch {
+	case json.Unmarshal(info, &lock) != nil || lock.ID == "":
+		return "locked by somebody unknown"
+	case lock.Info != "":
+		return lock.Info // the state service says here which Run it is
 	}
-	who := lock.Who
+	who := "locked by " + lock.Who
 	if lock.Operation != "" {
 		who += " for " + lock.Operation
 	}
