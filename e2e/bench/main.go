@@ -15,6 +15,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // options are the flags.
@@ -31,6 +34,7 @@ func main() {
 	flag.IntVar(&o.checks, "checks", 5, "drift checks over which API writes are counted; 0 leaves that out")
 	flag.StringVar(&o.output, "o", "", "file for the figures as JSON")
 	flag.Parse()
+	log.SetLogger(logr.Discard()) // what goes wrong with a watch is seen by whoever awaits something of it
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := perform(ctx, o); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -76,8 +75,9 @@ func parse(rest string) (map[string]string, float64) {
 	return labels, value
 }
 
-func (c counts) sameWriters(o counts) bool {
-	return o.byWriter != nil && maps.Equal(c.byWriter, o.byWriter)
+// settled tells whether the controller has written nothing since.
+func (c counts) settled(since counts) bool {
+	return since.byWriter != nil && c.byWriter["controller"] == since.byWriter["controller"]
 }
 
 // per is how much was added, for each of n.

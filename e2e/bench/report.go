@@ -195,8 +195,9 @@ func (r *report) whoWrites(b *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(b, "\nAPI writes of a no-change check (mean of %d; goal for the controller: at most %.0f)\n", r.Checks, r.MostGoal)
-	b.WriteString("counted from the API server's " + dispatched + " of a FlowSchema per ServiceAccount,\n" +
-		"without leases of leader election and reviews of tokens\n\n")
+	b.WriteString("counted from the API server's " + dispatched + ",\n" +
+		"with a FlowSchema for each ServiceAccount's writes: of the controller in the Workspace's namespace, of the state\n" +
+		"service anywhere; without leases of leader election and reviews of tokens\n\n")
 	for _, who := range slices.Sorted(maps.Keys(r.Writes)) {
 		fmt.Fprintf(b, "  %5.1f  %s\n", r.Writes[who], who)
 	}

@@ -19,7 +19,6 @@ func pod(name string, is func(*corev1.Pod) bool) scene {
 
 func exists(*corev1.Pod) bool      { return true }
 func scheduled(p *corev1.Pod) bool { return p.Spec.NodeName != "" }
-func running(p *corev1.Pod) bool   { return p.Status.Phase == corev1.PodRunning || over(p) }
 func over(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }

@@ -28,6 +28,10 @@ const (
 // components are those whose writes are told apart.
 var components = []string{"controller", "state"}
 
+// whereWritten tells which namespace's writes count. The controller writes where the Workspace is, so that other
+// Workspaces don't disturb; the state service in its own namespace, for all of them alike.
+var whereWritten = map[string]string{"controller": namespace, "state": "*"}
+
 // writes counts the API writes of no-change checks from the API server's own metrics. Its request counts know no users,
 // but those of its priority and fairness know the FlowSchema, and a FlowSchema can be made that matches what one
 // ServiceAccount writes and nothing else.
@@ -81,13 +85,14 @@ func (b *bench) count(ctx context.Context) error {
 			return err
 		}
 		all = append(all, account)
-		if err := b.stage.Client.Create(ctx, schema(schemaOf(component), 101, "*", account)); err != nil {
+		if err := b.stage.Client.Create(ctx, schema(schemaOf(component), 101, whereWritten[component], account)); err != nil {
 			return fmt.Errorf("making a FlowSchema: %w", err)
 		}
 	}
-	notRuns := schema(aside, 100, "coordination.k8s.io", all...)
-	rule := &notRuns.Spec.Rules[0].ResourceRules[0]
-	rule.APIGroups = append(rule.APIGroups, "authentication.k8s.io", "authorization.k8s.io")
+	notRuns := schema(aside, 100, "*", all...)
+	notRuns.Spec.Rules[0].ResourceRules[0].APIGroups = []string{
+		"coordination.k8s.io", "authentication.k8s.io", "authorization.k8s.io",
+	}
 	if err := b.stage.Client.Create(ctx, notRuns); err != nil {
 		return fmt.Errorf("making a FlowSchema: %w", err)
 	}
@@ -124,8 +129,8 @@ func (b *bench) account(ctx context.Context, component string) (flowcontrolv1.Su
 	}, nil
 }
 
-// schema matches what subjects write in an API group. It changes nothing about their priority.
-func schema(name string, precedence int32, group string, subjects ...flowcontrolv1.Subject) *flowcontrolv1.FlowSchema {
+// schema matches what subjects write in a namespace. It changes nothing about their priority.
+func schema(name string, precedence int32, where string, subjects ...flowcontrolv1.Subject) *flowcontrolv1.FlowSchema {
 	return &flowcontrolv1.FlowSchema{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: flowcontrolv1.FlowSchemaSpec{
@@ -136,14 +141,14 @@ func schema(name string, precedence int32, group string, subjects ...flowcontrol
 				Subjects: subjects,
 				ResourceRules: []flowcontrolv1.ResourcePolicyRule{{
 					Verbs:     []string{"create", "update", "patch", "delete", "deletecollection"},
-					APIGroups: []string{group}, Resources: []string{"*"}, Namespaces: []string{"*"}, ClusterScope: true,
+					APIGroups: []string{"*"}, Resources: []string{"*"}, Namespaces: []string{where}, ClusterScope: where == "*",
 				}},
 			}},
 		},
 	}
 }
 
-// quiet waits until no counted write comes any more, and returns the counts.
+// quiet waits until the controller writes no more, and returns the counts.
 func (b *bench) quiet(ctx context.Context) (counts, error) {
 	clientset, err := kubernetes.NewForConfig(b.stage.Config)
 	if err != nil {
@@ -156,7 +161,7 @@ func (b *bench) quiet(ctx context.Context) (counts, error) {
 			return counts{}, fmt.Errorf("reading the API server's metrics: %w", err)
 		}
 		now := countsIn(string(text))
-		if !now.sameWriters(last) {
+		if !now.settled(last) {
 			last, since = now, time.Now()
 		}
 		if time.Since(since) >= still {
