@@ -65,11 +65,16 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 		workspace *testkit.WorkspaceBuilder
 		want      string
 	}{
-		{"a Secret", testkit.Workspace("a").FromSecret("psk", "nope", "psk"), `Secret "nope" does not exist (variable "psk")`},
-		{"a Secret's key", testkit.Workspace("a").FromSecret("psk", "vpn", "psk"), `Secret "vpn" has no key "psk" (variable "psk")`},
-		{"a ConfigMap", testkit.Workspace("a").FromConfigMap("v", "nope", "k"), `ConfigMap "nope" does not exist (variable "v")`},
-		{"a ConfigMap's key", testkit.Workspace("a").FromConfigMap("v", "net", "k"), `ConfigMap "net" has no key "k" (variable "v")`},
-		{"a credential's Secret", testkit.Workspace("a").Credential("cloud", "nope"), `Secret "nope" does not exist (credential "cloud")`},
+		{"a Secret", testkit.Workspace("a").FromSecret("psk", "nope", "psk"),
+			`Secret "nope" does not exist (variable "psk")`},
+		{"a Secret's key", testkit.Workspace("a").FromSecret("psk", "vpn", "psk"),
+			`Secret "vpn" has no key "psk" (variable "psk")`},
+		{"a ConfigMap", testkit.Workspace("a").FromConfigMap("v", "nope", "k"),
+			`ConfigMap "nope" does not exist (variable "v")`},
+		{"a ConfigMap's key", testkit.Workspace("a").FromConfigMap("v", "net", "k"),
+			`ConfigMap "net" has no key "k" (variable "v")`},
+		{"a credential's Secret", testkit.Workspace("a").Credential("cloud", "nope"),
+			`Secret "nope" does not exist (credential "cloud")`},
 		{"a value that is no text", testkit.Workspace("a").FromSecret("v", "bin", "key"),
 			`the value of variable "v" is not UTF-8 text: encode it, with base64 for example`},
 		{"a variable of nothing", testkit.Workspace("a").With(func(w *v1alpha1.Workspace) {
@@ -141,11 +146,14 @@ func TestClass(t *testing.T) {
 		workspace *testkit.WorkspaceBuilder
 		want, err string
 	}{
-		{"the one that is named", []client.Object{plain, testkit.Class("x")}, testkit.Workspace("a").Class("plain"), "plain", ""},
+		{"the one that is named", []client.Object{plain, testkit.Class("x")}, testkit.Workspace("a").Class("plain"),
+			"plain", ""},
 		{"the one that is marked", []client.Object{plain, testkit.Class("x")}, testkit.Workspace("a"), "x", ""},
-		{"a name that doesn't exist", []client.Object{testkit.Class("x")}, testkit.Workspace("a").Class("y"), "", `RunnerClass "y" does not exist`},
+		{"a name that doesn't exist", []client.Object{testkit.Class("x")}, testkit.Workspace("a").Class("y"), "",
+			`RunnerClass "y" does not exist`},
 		{"none marked", []client.Object{plain}, testkit.Workspace("a"), "", "no RunnerClass is annotated"},
-		{"two marked", []client.Object{testkit.Class("x"), testkit.Class("y")}, testkit.Workspace("a"), "", "2 RunnerClasses are annotated"},
+		{"two marked", []client.Object{testkit.Class("x"), testkit.Class("y")}, testkit.Workspace("a"), "",
+			"2 RunnerClasses are annotated"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			class, err := Class(t.Context(), cluster(t, test.classes...), test.workspace.Obj())

@@ -11,10 +11,12 @@ func TestJoin(t *testing.T) {
 	for _, test := range []struct{ name, base, suffix, want string }{
 		{"what fits is only joined", "vpn", "outputs", "vpn-outputs"},
 		{"63 characters fit", strings.Repeat("a", 55), "outputs", strings.Repeat("a", 55) + "-outputs"},
-		{"a long base is cut and hashed, and the suffix stays", long, "outputs", strings.Repeat("a", 46) + "-" + Hash(long+"-outputs") + "-outputs"},
+		{"a long base is cut and hashed, and the suffix stays", long, "outputs",
+			strings.Repeat("a", 46) + "-" + Hash(long+"-outputs") + "-outputs"},
 		{"the cut leaves no separator before the hash", strings.Repeat("a", 45) + "." + long, "outputs",
 			strings.Repeat("a", 45) + "-" + Hash(strings.Repeat("a", 45)+"."+long+"-outputs") + "-outputs"},
-		{"a suffix that leaves no room is cut too", "credential", long, "credential-" + strings.Repeat("a", 43) + "-" + Hash("credential-"+long)},
+		{"a suffix that leaves no room is cut too", "credential", long,
+			"credential-" + strings.Repeat("a", 43) + "-" + Hash("credential-"+long)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := Join(test.base, test.suffix); got != test.want {
@@ -52,7 +54,8 @@ func TestHashTellsItsPartsApart(t *testing.T) {
 func TestLabel(t *testing.T) {
 	for _, test := range []struct{ name, in, want string }{
 		{"what fits stays", strings.Repeat("a", 63), strings.Repeat("a", 63)},
-		{"what doesn't is cut and hashed", strings.Repeat("a", 64), strings.Repeat("a", 54) + "-" + Hash(strings.Repeat("a", 64))},
+		{"what doesn't is cut and hashed", strings.Repeat("a", 64),
+			strings.Repeat("a", 54) + "-" + Hash(strings.Repeat("a", 64))},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := Label(test.in); got != test.want {

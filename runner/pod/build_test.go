@@ -141,8 +141,10 @@ func TestBuild_Timeouts(t *testing.T) {
 		{"built in", nil, nil, time.Hour, time.Minute},
 		{"the class's", &v1alpha1.Timeouts{Apply: minutes(20)}, nil, 20 * time.Minute, time.Minute},
 		{"the Workspace's, also a longer one", nil, &v1alpha1.Timeouts{Apply: minutes(90)}, 90 * time.Minute, time.Minute},
-		{"a Workspace narrows its class's", &v1alpha1.Timeouts{Apply: minutes(20)}, &v1alpha1.Timeouts{Apply: minutes(10)}, 10 * time.Minute, time.Minute},
-		{"and doesn't widen it", &v1alpha1.Timeouts{Apply: minutes(20)}, &v1alpha1.Timeouts{Apply: minutes(30), Grace: minutes(5)}, 20 * time.Minute, 5 * time.Minute},
+		{"a Workspace narrows its class's", &v1alpha1.Timeouts{Apply: minutes(20)},
+			&v1alpha1.Timeouts{Apply: minutes(10)}, 10 * time.Minute, time.Minute},
+		{"and doesn't widen it", &v1alpha1.Timeouts{Apply: minutes(20)},
+			&v1alpha1.Timeouts{Apply: minutes(30), Grace: minutes(5)}, 20 * time.Minute, 5 * time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			in := input()
@@ -186,7 +188,8 @@ func TestBuild_TemplatesMerge(t *testing.T) {
 	}{
 		{"labels", []string{p.Labels["a"], p.Labels["b"]}, []string{"class", "workspace"}},
 		{"our labels win", []string{p.Labels[LabelName], p.Annotations[v1alpha1.LabelWorkspace]}, []string{Name, "vpn"}},
-		{"environment", p.Spec.Containers[0].Env[:2], []corev1.EnvVar{{Name: "B", Value: "class"}, {Name: "A", Value: "workspace"}}},
+		{"environment", p.Spec.Containers[0].Env[:2],
+			[]corev1.EnvVar{{Name: "B", Value: "class"}, {Name: "A", Value: "workspace"}}},
 		{"node selector", p.Spec.NodeSelector, map[string]string{"disk": "ssd", "zone": "x"}},
 		{"priority", p.Spec.PriorityClassName, "high"},
 		{"tolerations", p.Spec.Tolerations, []corev1.Toleration{{Key: "class"}, {Key: "workspace"}}},

@@ -189,7 +189,8 @@ func TestDigestDiffersForEachDifferentInput(t *testing.T) {
 		{"one more file", func(in *Inputs) { in.Source.Inline.Files["c.tf"] = "" }},
 		{"a file less", func(in *Inputs) { delete(in.Source.Inline.Files, "b.tf") }},
 		{"contents swapped", func(in *Inputs) { in.Source = inline(map[string]string{"main.tf": "y", "b.tf": "x"}) }},
-		{"a file's end moved into its name", func(in *Inputs) { in.Source = inline(map[string]string{"main.tf": "", "b.tf": "xy"}) }},
+		{"a file's end moved into its name",
+			func(in *Inputs) { in.Source = inline(map[string]string{"main.tf": "", "b.tf": "xy"}) }},
 		{"a variable's value", func(in *Inputs) { in.Variables["a"] = raw("2") }},
 		{"a variable's type", func(in *Inputs) { in.Variables["a"] = raw(1) }},
 		{"a variable more", func(in *Inputs) { in.Variables["c"] = raw(nil) }},
@@ -199,7 +200,8 @@ func TestDigestDiffersForEachDifferentInput(t *testing.T) {
 		{"the credentials' order", func(in *Inputs) { in.Credentials = []Credential{{"two", "d2"}, {"one", "d1"}} }},
 		{"no credentials", func(in *Inputs) { in.Credentials = nil }},
 		{"a module of the image", func(in *Inputs) { in.Source = v1alpha1.Source{Image: &v1alpha1.ImageSource{Path: "/m"}} }},
-		{"another module of the image", func(in *Inputs) { in.Source = v1alpha1.Source{Image: &v1alpha1.ImageSource{Path: "/n"}} }},
+		{"another module of the image",
+			func(in *Inputs) { in.Source = v1alpha1.Source{Image: &v1alpha1.ImageSource{Path: "/n"}} }},
 		{"a file that reads like that module", func(in *Inputs) { in.Source = inline(map[string]string{"image": "/m"}) }},
 	} {
 		in := base()

@@ -49,8 +49,10 @@ func TestNext(t *testing.T) {
 		{"@every that doesn't divide the day", utc("@every 7h"), "2026-03-03T00:00:00Z", "2026-03-03T06:00:00Z"},
 		{"hours are those of the time zone", madrid("0 9 * * *"), "2026-03-01T12:00:00Z", "2026-03-02T08:00:00Z"},
 		{"and follow summer time", madrid("0 9 * * *"), "2026-03-29T12:00:00Z", "2026-03-30T07:00:00Z"},
-		{"an hour that summer time skips comes the next day", madrid("30 2 * * *"), "2026-03-28T12:00:00Z", "2026-03-30T00:30:00Z"},
-		{"an hour that winter time repeats comes twice", madrid("30 2 * * *"), "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"},
+		{"an hour that summer time skips comes the next day", madrid("30 2 * * *"), "2026-03-28T12:00:00Z",
+			"2026-03-30T00:30:00Z"},
+		{"an hour that winter time repeats comes twice", madrid("30 2 * * *"), "2026-10-25T00:30:00Z",
+			"2026-10-25T01:30:00Z"},
 		{"February 29th is waited for", utc("0 0 29 2 *"), "2026-03-01T12:00:00Z", "2028-02-29T00:00:00Z"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -89,11 +91,14 @@ func TestDue(t *testing.T) {
 		name, schedule, since, now, want string
 	}{
 		{"nothing before the first tick", "@every 30m", "2026-03-01T12:00:00Z", "2026-03-01T12:29:59Z", ""},
-		{"the tick's own moment counts", "@every 30m", "2026-03-01T12:00:00Z", "2026-03-01T12:30:00Z", "2026-03-01T12:30:00Z"},
+		{"the tick's own moment counts", "@every 30m", "2026-03-01T12:00:00Z", "2026-03-01T12:30:00Z",
+			"2026-03-01T12:30:00Z"},
 		{"a tick that was acted on isn't due again", "@every 30m", "2026-03-01T12:30:00Z", "2026-03-01T12:45:00Z", ""},
-		{"missed ticks collapse into the newest", "@every 30m", "2026-03-01T12:00:00Z", "2026-03-01T14:10:00Z", "2026-03-01T14:00:00Z"},
+		{"missed ticks collapse into the newest", "@every 30m", "2026-03-01T12:00:00Z", "2026-03-01T14:10:00Z",
+			"2026-03-01T14:00:00Z"},
 		{"of a month's ticks too", "*/5 * * * *", "2026-03-01T12:00:00Z", "2026-04-01T12:01:00Z", "2026-04-01T12:00:00Z"},
-		{"a rare tick that was missed long ago", "0 0 1 4 *", "2026-03-01T12:00:00Z", "2026-08-01T00:00:00Z", "2026-04-01T00:00:00Z"},
+		{"a rare tick that was missed long ago", "0 0 1 4 *", "2026-03-01T12:00:00Z", "2026-08-01T00:00:00Z",
+			"2026-04-01T00:00:00Z"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tick, due := ticks(t, v1alpha1.Drift{Schedule: test.schedule}).Due(at(test.since), at(test.now))
