@@ -50,7 +50,7 @@ func TestRacingLocks(t *testing.T) {
 		wg.Go(func() {
 			for round := range rounds {
 				id := fmt.Sprintf("%d-%d", i, round)
-				status, body := c.do(t, "LOCK", ns+"/ws/state", lockInfo(id))
+				status, body := c.do(t, "LOCK "+ns+"/ws/state", lockInfo(id))
 				if status == 423 {
 					continue
 				}
@@ -62,12 +62,12 @@ func TestRacingLocks(t *testing.T) {
 					t.Errorf("%s got the lock while %s held it", id, holder)
 				}
 				wins.Store(id, true)
-				c.want(t, 200, "POST", ns+"/ws/state?ID="+id, fmt.Appendf(nil, `{"by":%q}`, id)...)
-				if got := c.want(t, 200, "GET", ns+"/ws/state"); string(got) != fmt.Sprintf(`{"by":%q}`, id) {
+				c.want(t, 200, "POST "+ns+"/ws/state?ID="+id, fmt.Appendf(nil, `{"by":%q}`, id)...)
+				if got := c.want(t, 200, "GET "+ns+"/ws/state"); string(got) != fmt.Sprintf(`{"by":%q}`, id) {
 					t.Errorf("%s reads %s", id, got)
 				}
 				inside.Delete("lock")
-				c.want(t, 200, "UNLOCK", ns+"/ws/state", lockInfo(id)...)
+				c.want(t, 200, "UNLOCK "+ns+"/ws/state", lockInfo(id)...)
 			}
 		})
 	}
@@ -88,16 +88,16 @@ func TestLockOfAPodThatIsGonePassesOver(t *testing.T) {
 	_, first := runOf(t, w, "first")
 	_, second := runOf(t, w, "second")
 	a, b := s.caller(t, 0, podToken(t, first, job.StateAudience)), s.caller(t, 1, podToken(t, second, job.StateAudience))
-	a.want(t, 200, "LOCK", ns+"/ws/state", lockInfo("1")...)
-	b.want(t, 423, "LOCK", ns+"/ws/state", lockInfo("2")...)
+	a.want(t, 200, "LOCK "+ns+"/ws/state", lockInfo("1")...)
+	b.want(t, 423, "LOCK "+ns+"/ws/state", lockInfo("2")...)
 	first.Status.Phase = corev1.PodFailed
 	if err := kubeClient(t).Status().Update(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
-	b.want(t, 200, "LOCK", ns+"/ws/state", lockInfo("2")...)
-	a.want(t, 409, "POST", ns+"/ws/state?ID=1", []byte(`{}`)...)
-	a.want(t, 409, "UNLOCK", ns+"/ws/state", lockInfo("1")...)
-	b.want(t, 200, "POST", ns+"/ws/state?ID=2", []byte(`{}`)...)
+	b.want(t, 200, "LOCK "+ns+"/ws/state", lockInfo("2")...)
+	a.want(t, 409, "POST "+ns+"/ws/state?ID=1", []byte(`{}`)...)
+	a.want(t, 409, "UNLOCK "+ns+"/ws/state", lockInfo("1")...)
+	b.want(t, 200, "POST "+ns+"/ws/state?ID=2", []byte(`{}`)...)
 }
 
 func TestTokens(t *testing.T) {
@@ -119,7 +119,7 @@ func TestTokens(t *testing.T) {
 		{"without a pod", unbound, "ws", 403},
 		{"rubbish", "x.y.z", "ws", 401},
 	} {
-		got, body := s.caller(t, 0, test.token).do(t, "GET", ns+"/"+test.workspace+"/state", nil)
+		got, body := s.caller(t, 0, test.token).do(t, "GET "+ns+"/"+test.workspace+"/state", nil)
 		if got != test.want {
 			t.Errorf("%s: got %d %s, want %d", test.name, got, body, test.want)
 		}
@@ -128,14 +128,14 @@ func TestTokens(t *testing.T) {
 	// The other replica has not seen this token, so it can't remember anything of it.
 	a, b := s.caller(t, 0, good), s.caller(t, 1, good)
 	patchStatus(t, run, func() { run.Status.FinishedAt = new(metav1.Now()) })
-	a.want(t, 403, "LOCK", ns+"/ws/state", lockInfo("1")...)
-	b.want(t, 403, "GET", ns+"/ws/state")
+	a.want(t, 403, "LOCK "+ns+"/ws/state", lockInfo("1")...)
+	b.want(t, 403, "GET "+ns+"/ws/state")
 	if err := kubeClient(t).Delete(t.Context(), pod, sigclient.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
 	}
 	// A server started now remembers nothing.
 	s.urls = append(s.urls, s.startServer(t))
-	if got, _ := s.caller(t, 2, good).do(t, "GET", ns+"/ws/state", nil); got != 401 && got != 403 {
+	if got, _ := s.caller(t, 2, good).do(t, "GET "+ns+"/ws/state", nil); got != 401 && got != 403 {
 		t.Errorf("the token of a deleted pod: got %d, want 401 or 403", got)
 	}
 }
@@ -154,7 +154,7 @@ func TestResultIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		c.want(t, 200, "PUT", ns+"/ws/runs/run/result", body...)
+		c.want(t, 200, "PUT "+ns+"/ws/runs/run/result", body...)
 	}
 	got := &v1alpha1.Run{}
 	if err := kubeClient(t).Get(t.Context(), sigclient.ObjectKeyFromObject(run), got); err != nil {
@@ -190,9 +190,9 @@ func TestControllerClient(t *testing.T) {
 		t.Errorf("outputs before the first run: got %v, want ErrNotFound", err)
 	}
 	runner := s.caller(t, 0, podToken(t, pod, job.StateAudience))
-	runner.want(t, 200, "LOCK", ns+"/ws/state", lockInfo("1")...)
-	runner.want(t, 200, "POST", ns+"/ws/state?ID=1", []byte(`{"resources":[{"mode":"managed","instances":[{}]}]}`)...)
-	runner.want(t, 200, "PUT", ns+"/ws/outputs", []byte(`{"o":{"value":"${x}"}}`)...)
+	runner.want(t, 200, "LOCK "+ns+"/ws/state", lockInfo("1")...)
+	runner.want(t, 200, "POST "+ns+"/ws/state?ID=1", []byte(`{"resources":[{"mode":"managed","instances":[{}]}]}`)...)
+	runner.want(t, 200, "PUT "+ns+"/ws/outputs", []byte(`{"o":{"value":"${x}"}}`)...)
 	outputs, err := controller.Outputs(t.Context(), ns, "ws")
 	if err != nil || string(outputs["o"].Value) != `"${x}"` {
 		t.Errorf("outputs: got %v, %v", outputs, err)
@@ -201,13 +201,13 @@ func TestControllerClient(t *testing.T) {
 	if err := remove(); !errors.Is(err, client.ErrInUse) {
 		t.Errorf("removing a locked workspace: got %v, want ErrInUse", err)
 	}
-	runner.want(t, 200, "UNLOCK", ns+"/ws/state", lockInfo("1")...)
+	runner.want(t, 200, "UNLOCK "+ns+"/ws/state", lockInfo("1")...)
 	if err := remove(); !errors.Is(err, client.ErrInUse) {
 		t.Errorf("removing a workspace with resources: got %v, want ErrInUse", err)
 	}
-	runner.want(t, 200, "LOCK", ns+"/ws/state", lockInfo("2")...)
-	runner.want(t, 200, "POST", ns+"/ws/state?ID=2", []byte(`{"resources":[]}`)...)
-	runner.want(t, 200, "UNLOCK", ns+"/ws/state", lockInfo("2")...)
+	runner.want(t, 200, "LOCK "+ns+"/ws/state", lockInfo("2")...)
+	runner.want(t, 200, "POST "+ns+"/ws/state?ID=2", []byte(`{"resources":[]}`)...)
+	runner.want(t, 200, "UNLOCK "+ns+"/ws/state", lockInfo("2")...)
 	for range 2 {
 		if err := remove(); err != nil {
 			t.Errorf("removing: %v", err)
@@ -233,9 +233,9 @@ func TestBigStateOverTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.want(t, 200, "LOCK", ns+"/ws/state", lockInfo("1")...)
-	c.want(t, 200, "POST", ns+"/ws/state?ID=1", big...)
-	if got := c.want(t, 200, "GET", ns+"/ws/state"); !bytes.Equal(got, big) {
+	c.want(t, 200, "LOCK "+ns+"/ws/state", lockInfo("1")...)
+	c.want(t, 200, "POST "+ns+"/ws/state?ID=1", big...)
+	if got := c.want(t, 200, "GET "+ns+"/ws/state"); !bytes.Equal(got, big) {
 		t.Errorf("read %d bytes that are not the %d that were written", len(got), len(big))
 	}
 }
@@ -249,9 +249,9 @@ func BenchmarkRun(b *testing.B) {
 	c := s.caller(b, 0, podToken(b, pod, job.StateAudience))
 	for i := 0; b.Loop(); i++ {
 		id := fmt.Sprint(i)
-		c.want(b, 200, "LOCK", ns+"/ws/state", lockInfo(id)...)
-		_, _ = c.do(b, "GET", ns+"/ws/state", nil)
-		c.want(b, 200, "POST", ns+"/ws/state?ID="+id, fmt.Appendf(nil, `{"serial":%d}`, i)...)
-		c.want(b, 200, "UNLOCK", ns+"/ws/state", lockInfo(id)...)
+		c.want(b, 200, "LOCK "+ns+"/ws/state", lockInfo(id)...)
+		_, _ = c.do(b, "GET "+ns+"/ws/state", nil)
+		c.want(b, 200, "POST "+ns+"/ws/state?ID="+id, fmt.Appendf(nil, `{"serial":%d}`, i)...)
+		c.want(b, 200, "UNLOCK "+ns+"/ws/state", lockInfo(id)...)
 	}
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -12,17 +13,19 @@ import (
 // journal is a row of records dir/1, dir/2, ... of which the newest counts. Appending n+1 after n is one Create, so it
 // is a compare-and-swap, and a lock or a state that moves on needs neither an overwrite nor a delete that could race.
 //
-// Old records are pruned, so a number can become free again. Four rules keep a record that is made late, by a server that
-// was paused, from ever being taken for the newest:
+// Old records are pruned, so a number can become free again. Four rules keep a record that is made late, by a server
+// that was paused, from ever being taken for the newest:
 //
 //   - records are pruned strictly from the lowest upwards, and before the first one goes a mark is left as record 0: a
 //     journal without records 1 and 0 is empty for certain;
 //   - whoever has appended n+1 looks whether n is still what it was: if not, n+1 was made long ago, and pruned;
-//   - a remembered record n is believed only when n+1 isn't there and then n is still what it was;
+//   - from a remembered record n one may go on to n+1, and when n+1 isn't there n is the newest: each time provided
+//     that n is then still what it was;
 //   - beyond that, what the store lists is the truth.
 //
-// So the usual read and the usual append are two or three small requests by name and no listing, which the API server
-// answers far more slowly.
+// So the usual read and the usual append are two small requests by name each, of some 2 ms, also where the last one
+// went to another server. A listing takes the API server about 90 ms when anything else was written just before,
+// because its cache has to catch up.
 type journal struct {
 	store Store
 	dir   string
@@ -38,6 +41,13 @@ type record struct {
 
 // holds tells whether the record's data is just this.
 func (r record) holds(data []byte) bool { return r.n > 0 && r.sum == sha256.Sum256(data) }
+
+// A walk from a hint to the newest record ends, in favour of a listing, when what it has read comes to maxWalk bytes;
+// each step counts walkStep bytes for its time.
+const (
+	maxWalk  = 256 << 10
+	walkStep = 32 << 10
+)
 
 // errMoved is returned by append when the journal has gone on meanwhile.
 var errMoved = errors.New("the journal has moved on")
@@ -78,31 +88,38 @@ func (j journal) last(ctx context.Context) (record, error) {
 // empty tells whether nothing was ever appended.
 func (j journal) empty(ctx context.Context) (bool, error) {
 	for _, n := range []uint64{1, 0} {
-		if there, err := j.has(ctx, n); there || err != nil {
+		if _, err := j.get(ctx, n); !errors.Is(err, ErrNotFound) {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-func (j journal) has(ctx context.Context, n uint64) (bool, error) {
-	_, err := j.store.Get(ctx, j.key(n))
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
+// remembered goes on from a hint to the newest record. It returns the zero record when the hint is of no use: it was
+// pruned, or is so far behind that listing is quicker.
+func (j journal) remembered(ctx context.Context, hint record) (record, error) {
+	for r, size := hint, 0; size <= maxWalk; {
+		next, err := j.find(ctx, r.n+1)
+		if err != nil {
+			return record{}, err
+		}
+		now, err := j.find(ctx, r.n)
+		if err != nil || now.n == 0 || now.sum != r.sum {
+			return record{}, err
+		}
+		if next.n == 0 {
+			j.hints.set(j.dir, now)
+			return now, nil
+		}
+		r, size = next, size+walkStep+len(next.data)
 	}
-	if err != nil {
-		return false, fmt.Errorf("reading %s: %w", j.key(n), err)
-	}
-	return true, nil
+	return record{}, nil
 }
 
-// remembered returns the newest record when the hint still holds, and the zero record when it doesn't.
-func (j journal) remembered(ctx context.Context, hint record) (record, error) {
-	if moved, err := j.has(ctx, hint.n+1); moved || err != nil {
-		return record{}, err
-	}
-	r, err := j.get(ctx, hint.n)
-	if errors.Is(err, ErrNotFound) || (err == nil && r.sum != hint.sum) {
+// find is get that returns the zero record for what isn't there.
+func (j journal) find(ctx context.Context, n uint64) (record, error) {
+	r, err := j.get(ctx, n)
+	if errors.Is(err, ErrNotFound) {
 		return record{}, nil
 	}
 	return r, err
@@ -140,7 +157,6 @@ func (j journal) append(ctx context.Context, last record, data []byte) (record, 
 	next := record{n: last.n + 1, sum: sha256.Sum256(data), data: data}
 	if err := j.store.Create(ctx, j.key(next.n), data); err != nil {
 		if errors.Is(err, ErrExists) {
-			j.hints.forget(j.dir)
 			return record{}, errMoved
 		}
 		return record{}, fmt.Errorf("writing %s: %w", j.key(next.n), err)
@@ -160,14 +176,14 @@ func (j journal) append(ctx context.Context, last record, data []byte) (record, 
 // confirm returns errMoved when the record is not what it was, which means that it was pruned.
 func (j journal) confirm(ctx context.Context, last record) error {
 	if last.n == 0 {
-		pruned, err := j.has(ctx, 0)
-		if pruned {
-			return errMoved
+		_, err := j.get(ctx, 0)
+		if errors.Is(err, ErrNotFound) {
+			return nil
 		}
-		return err
+		return cmp.Or(err, errMoved)
 	}
-	r, err := j.get(ctx, last.n)
-	if errors.Is(err, ErrNotFound) || (err == nil && r.sum != last.sum) {
+	now, err := j.find(ctx, last.n)
+	if err == nil && (now.n == 0 || now.sum != last.sum) {
 		return errMoved
 	}
 	return err

@@ -48,8 +48,8 @@ type lockRecord struct {
 
 const lockVersion = 1
 
-// Lock gives the lock to the holder, or returns a *LockedError. Asking again for what one holds already is fine, because
-// the first answer may have been lost. The lock of a Run whose Pod is gone passes over.
+// Lock gives the lock to the holder, or returns a *LockedError. Asking again for what one holds already is fine,
+// because the first answer may have been lost. The lock of a Run whose Pod is gone passes over.
 func (s *Service) Lock(ctx context.Context, uid string, by Holder, info []byte) error {
 	next, err := s.newLock(by, info)
 	if err != nil {

@@ -33,9 +33,10 @@ var (
 	ErrBusy = errors.New("too many writers at once")
 )
 
-// How many records of each journal stay; pruneEvery of them more may be waiting to be pruned.
+// How many records of each journal stay; pruneEvery of them more may be waiting to be pruned. Old locks are of no use
+// but to servers that remember them (see journal).
 const (
-	keepLocks   = 2
+	keepLocks   = 8
 	keepStates  = 10
 	keepOutputs = 2
 	pruneEvery  = 4

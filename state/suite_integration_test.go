@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -246,9 +247,10 @@ func (s *system) caller(t testing.TB, replica int, token string) caller {
 	return caller{http: &http.Client{Transport: transport}, token: token, base: s.urls[replica] + "/v1/workspaces/"}
 }
 
-// do returns the status and the body of the answer.
-func (c caller) do(t testing.TB, method, path string, body []byte) (int, []byte) {
+// do makes a request, such as "GET ns/ws/state", and returns the status and the body of the answer.
+func (c caller) do(t testing.TB, request string, body []byte) (int, []byte) {
 	t.Helper()
+	method, path, _ := strings.Cut(request, " ")
 	req, err := http.NewRequestWithContext(t.Context(), method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -256,22 +258,22 @@ func (c caller) do(t testing.TB, method, path string, body []byte) (int, []byte)
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		t.Errorf("%s %s: %v", method, path, err)
+		t.Errorf("%s: %v", request, err)
 		return 0, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Errorf("%s %s: %v", method, path, err)
+		t.Errorf("%s: %v", request, err)
 	}
 	return resp.StatusCode, answer
 }
 
-func (c caller) want(t testing.TB, status int, method, path string, body ...byte) []byte {
+func (c caller) want(t testing.TB, status int, request string, body ...byte) []byte {
 	t.Helper()
-	got, answer := c.do(t, method, path, body)
+	got, answer := c.do(t, request, body)
 	if got != status {
-		t.Errorf("%s %s: got %d %s, want %d", method, path, got, answer, status)
+		t.Errorf("%s: got %d %s, want %d", request, got, answer, status)
 	}
 	return answer
 }

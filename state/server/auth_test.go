@@ -274,7 +274,8 @@ func TestReport(t *testing.T) {
 	if run.Status.Reported == nil || !sameJSON(run.Status.Reported.Raw, []byte(first)) {
 		t.Errorf("reported is %v, want %s", run.Status.Reported, first)
 	}
-	if err := c.Report(t.Context(), Identity{Namespace: "ns", Run: "a", RunUID: "old", Pod: "a"}, []byte(first)); !errors.Is(err, ErrForbidden) {
+	old := Identity{Namespace: "ns", Run: "a", RunUID: "old", Pod: "a"}
+	if err := c.Report(t.Context(), old, []byte(first)); !errors.Is(err, ErrForbidden) {
 		t.Errorf("a report for a run that was made anew: got %v, want ErrForbidden", err)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -143,7 +142,8 @@ func TestReplicasAgreeOnOneCertificate(t *testing.T) {
 func TestForeignCertificateIsServedAsItIs(t *testing.T) {
 	old := mustRenew(t, nil, start.Add(-360*day))
 	delete(old, keyCAKey)
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: tlsSecret.Namespace, Name: tlsSecret.Name}, Data: old}
+	secret := &corev1.Secret{Data: old}
+	secret.Namespace, secret.Name = tlsSecret.Namespace, tlsSecret.Name
 	c := fake.NewClientBuilder().WithObjects(secret).Build()
 	if err := newTestCerts(c).Load(t.Context()); err != nil {
 		t.Fatal(err)

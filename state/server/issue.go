@@ -49,8 +49,8 @@ func renew(data map[string][]byte, dnsNames []string, now time.Time) (map[string
 	return authority, nil
 }
 
-// renewCA returns the CA and the Secret's keys about it. It outlives many certificates, so that clients, who know the CA
-// alone, don't notice a renewal; when it is renewed itself, the old one stays in the bundle.
+// renewCA returns the CA and the Secret's keys about it. It outlives many certificates, so that clients, who know the
+// CA alone, don't notice a renewal; when it is renewed itself, the old one stays in the bundle.
 func renewCA(data map[string][]byte, now time.Time) (pair, map[string][]byte, error) {
 	old, oldErr := readPair(data[keyCACert], data[keyCAKey])
 	if oldErr == nil && fresh(old.cert, now) {

@@ -11,8 +11,8 @@ import (
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 )
 
-// Report implements Reports: it puts the Result into Run.status.reported, where the controller's watch sees it at once. A
-// Run reports once; the same again is fine at any time, because the first answer may have been lost.
+// Report implements Reports: it puts the Result into Run.status.reported, where the controller's watch sees it at
+// once. A Run reports once; the same again is fine at any time, because the first answer may have been lost.
 func (c *Cluster) Report(ctx context.Context, id Identity, result []byte) error {
 	run, err := c.run(ctx, id)
 	if err != nil {

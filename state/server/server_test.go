@@ -209,7 +209,8 @@ func TestWhatIsAwayIsA503(t *testing.T) {
 		} {
 			rec := do(t, s.Handler(), e)
 			if rec.Code != 503 || rec.Header().Get("Retry-After") == "" || strings.Contains(rec.Body.String(), "10.0.0.1") {
-				t.Errorf("%s: %s %s: got %d %s, want a 503 that tells nothing of the inside", name, e.method, e.path, rec.Code, rec.Body)
+				t.Errorf("%s: %s %s: got %d %s, want a 503 that tells nothing of the inside",
+					name, e.method, e.path, rec.Code, rec.Body)
 			}
 		}
 	}
@@ -220,7 +221,7 @@ func TestDamagedBodyIsRefused(t *testing.T) {
 	do(t, h, exchange{token: oneRun, method: "LOCK", path: st, body: lock1})
 	sum := md5.Sum([]byte(`{"serial":1}`))
 	for body, want := range map[string]int{`{"serial":1}`: 200, `{"serial":2}`: 400} {
-		req := httptest.NewRequest("POST", st+"?ID=1", strings.NewReader(body))
+		req := httptest.NewRequest(http.MethodPost, st+"?ID=1", strings.NewReader(body))
 		req.Header.Set("Authorization", "Bearer "+oneRun)
 		req.Header.Set("Content-MD5", base64.StdEncoding.EncodeToString(sum[:]))
 		rec := httptest.NewRecorder()
@@ -235,7 +236,7 @@ func TestDamagedBodyIsRefused(t *testing.T) {
 func TestBrokenOffBodyIsNotStored(t *testing.T) {
 	h := newServer(&gate{}, &memory.Store{}, slog.New(slog.DiscardHandler)).Handler()
 	do(t, h, exchange{token: oneRun, method: "LOCK", path: st, body: lock1})
-	req := httptest.NewRequest("POST", st+"?ID=1", io.MultiReader(strings.NewReader(`{}`), brokenReader{}))
+	req := httptest.NewRequest(http.MethodPost, st+"?ID=1", io.MultiReader(strings.NewReader(`{}`), brokenReader{}))
 	req.Header.Set("Authorization", "Bearer "+oneRun)
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, req)
