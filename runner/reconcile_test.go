@@ -195,6 +195,8 @@ func TestAPodThatIsNotOursIsNoPodOfOurs(t *testing.T) {
 		return nil
 	}
 	w.settle()
+	w.clock.Step(10 * time.Second) // whoever wrote the intent may take a while to create the Pod
+	w.settle()
 	r := w.runs()[0]
 	if r.Status.Class != string(job.PodLost) {
 		t.Errorf("the Run says %q: %s", r.Status.Class, r.Status.Message)

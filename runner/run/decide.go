@@ -19,6 +19,9 @@ const (
 	// settle is how long a Run may go on before its status says Running: most drift checks are over by then, and cost
 	// one write less.
 	settle = 10 * time.Second
+	// creating is how long whoever wrote the intent to launch may take to create the Pod before it counts as lost: with two
+	// controllers at work (one that has just lost its lease, and its successor) the other one may be about to.
+	creating = 5 * time.Second
 	// overtime is added to the Pod's own deadline before the controller ends a Run whose kubelet didn't.
 	overtime = 5 * time.Minute
 )
@@ -107,6 +110,9 @@ func afterLaunch(in Input) Decision {
 	if in.Pod == nil {
 		if !in.Gone {
 			return Decision{Do: Look}
+		}
+		if age := in.Now.Sub(in.Run.Status.StartedAt.Time); age < creating {
+			return Decision{Do: Note, Reason: v1alpha1.ReasonLaunching, Message: launching(in.Run), Recheck: creating - age}
 		}
 		return finish(in, job.PodLost, "the Pod is gone and left no result", nil)
 	}

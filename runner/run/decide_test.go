@@ -76,8 +76,10 @@ func TestNext_AfterTheLaunch(t *testing.T) {
 		message string
 	}{
 		{"no Pod was seen: a cache may lag", launched(), nil, false, 0, Look, "", "", ""},
-		{"the API server has no Pod either", launched(), nil, true, 0, Finish, job.PodLost, "", "left no result"},
-		{"the Pod is gone after it was canceled", launched().Cancel(), nil, true, 0, Finish, job.Canceled, "", ""},
+		{"the API server has no Pod yet: another controller may be creating it", launched(), nil, true, creating / 2, Note, "",
+			v1alpha1.ReasonLaunching, "creating Pod vpn-1"},
+		{"the API server has no Pod either", launched(), nil, true, creating, Finish, job.PodLost, "", "left no result"},
+		{"the Pod is gone after it was canceled", launched().Cancel(), nil, true, creating, Finish, job.Canceled, "", ""},
 		{"young: no write for what will be over soon", launched(), running, false, 5 * time.Second, Note, "",
 			v1alpha1.ReasonLaunching, "creating Pod vpn-1"},
 		{"running for a while", launched(), running, false, settle, Note, "", v1alpha1.ReasonRunning,
