@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -214,4 +215,35 @@ func deployer(t *testing.T, s *kit.Space) *corev1.Secret {
 
 func colour(want string) func(*corev1.ConfigMap) bool {
 	return func(c *corev1.ConfigMap) bool { return c.Data["colour"] == want }
+}
+
+// TestWritesOfADriftCheck: six at most by the controller, for a check that finds nothing, pruning included.
+func TestWritesOfADriftCheck(t *testing.T) {
+	t.Parallel()
+	s := suite.NewSpace(t)
+	w := s.Workspace("app", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")}, func(w *v1alpha1.Workspace) {
+		w.Spec.History = &v1alpha1.History{Succeeded: new(int32(1))}
+	})
+	s.Create(t, w)
+	s.AwaitReady(t, w)
+	writes := s.CountWrites(t)
+	check := func(name string) {
+		s.Rerun(t, w, name)
+		kit.Await(t, s, w, "checked", func(w *v1alpha1.Workspace) bool { return w.Status.LastRerun == name })
+	}
+	// The API server takes a moment to heed the FlowSchema; the rest of a check's writes come before the next one's.
+	for i := 0; writes() == 0; i++ {
+		check(fmt.Sprintf("warm up %d", i))
+	}
+	check("first")
+	before := writes()
+	const checks = 4
+	for i := range checks {
+		check(fmt.Sprintf("check %d", i))
+	}
+	if perCheck := float64(writes()-before) / checks; perCheck > 6 {
+		t.Errorf("a check costs %.1f writes, want at most 6", perCheck)
+	} else {
+		t.Logf("a check costs %.1f writes", perCheck)
+	}
 }

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -136,9 +135,5 @@ func TestNoImage(t *testing.T) {
 	s.Change(t, w, func() { w.Spec.RunnerClassName = kit.ClassName })
 	s.AwaitReady(t, w)
 	remove(t, s, w)
-	for _, p := range s.Pods(t) {
-		if p.DeletionTimestamp == nil {
-			t.Errorf("orphan: %s", fmt.Sprint(p.Name, p.OwnerReferences))
-		}
-	}
+	s.AwaitNoPods(t)
 }

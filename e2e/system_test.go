@@ -180,6 +180,7 @@ func TestKubeletIsKilled(t *testing.T) {
 // deleted: everything resumes.
 func TestAPIServerIsAway(t *testing.T) {
 	s := suite.NewSpace(t)
+	s.Patience = 3 * time.Minute // watches are set up again with a backoff that grows to a minute
 	resting := s.Workspace("resting", map[string]string{"main.tf": s.Provider() + kit.Thing("resting", "1")},
 		schedule("@every 20s", v1alpha1.DriftCorrect))
 	leaving := s.Workspace("leaving", map[string]string{"main.tf": s.Provider() + kit.Thing("leaving", "1")})

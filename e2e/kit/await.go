@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -243,5 +244,16 @@ func (s *Space) AwaitAny(t testing.TB, list client.ObjectList, what string, fits
 	}, opts...)
 	if err != nil {
 		t.Fatalf("waiting until %s: %v", what, err)
+	}
+}
+
+// AwaitNoPods waits until the namespace has no Pod, not even an ended one.
+func (s *Space) AwaitNoPods(t testing.TB) {
+	t.Helper()
+	ctx, cancel := s.deadline(t)
+	defer cancel()
+	err := s.awaitAll(ctx, &corev1.PodList{}, func(all set) bool { return len(all) == 0 }, client.InNamespace(s.Name))
+	if err != nil {
+		t.Fatalf("waiting for Pods to go away: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package kit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -86,7 +87,9 @@ func (k *Kit) SecondController(t testing.TB) {
 		t.Fatalf("starting a second controller: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := k.Delete(After(t), second, client.PropagationPolicy(metav1.DeletePropagationForeground)); err != nil {
+		ctx := After(t)
+		err := k.Delete(ctx, second, client.PropagationPolicy(metav1.DeletePropagationForeground))
+		if err := errors.Join(err, k.gone(ctx, second)); err != nil {
 			t.Errorf("ending the second controller: %v", err)
 		}
 	})

@@ -19,13 +19,15 @@ import (
 // restricted makes the API server refuse what PodSecurity's strictest level forbids.
 var restricted = map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}
 
-// Patience is how long a test waits for one thing to happen.
+// Patience is how long tests wait for one thing to happen, unless they say otherwise.
 const Patience = 90 * time.Second
 
 // Space is one test's namespace, and its part of the cloud, which has the same name.
 type Space struct {
 	*Kit
 	Name string
+	// Patience is how long the test waits for one thing to happen.
+	Patience time.Duration
 }
 
 // NewSpace makes a namespace for the test and removes it at the test's end. Options change it before it is made.
@@ -41,7 +43,7 @@ func (k *Kit) NewSpace(t testing.TB, options ...func(*corev1.Namespace)) *Space 
 	if err := k.Create(t.Context(), n); err != nil {
 		t.Fatalf("creating namespace: %v", err)
 	}
-	s := &Space{Kit: k, Name: n.Name}
+	s := &Space{Kit: k, Name: n.Name, Patience: Patience}
 	t.Cleanup(func() { s.remove(t) })
 	return s
 }
@@ -84,7 +86,7 @@ func (s *Space) remove(t testing.TB) {
 
 // deadline is the test's context with the usual patience.
 func (s *Space) deadline(t testing.TB) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(t.Context(), Patience, fmt.Errorf("nothing of the kind within %s", Patience))
+	return context.WithTimeoutCause(t.Context(), s.Patience, fmt.Errorf("nothing of the kind within %s", s.Patience))
 }
 
 // Workspace is one with inline files, of the tests' RunnerClass, that tries again soon. Options change it.
