@@ -13,7 +13,7 @@ ARG BASE_IMAGE=scratch
 
 FROM ${GO_IMAGE} AS source
 ARG GOPROXY
-ENV CGO_ENABLED=0 GOFLAGS=-trimpath GOTOOLCHAIN=local GOPATH=/go HOME=/root \
+ENV CGO_ENABLED=0 GOFLAGS=-trimpath GOTOOLCHAIN=local GOPATH=/go HOME=/home/build \
     PATH=/opt/engine:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -22,7 +22,8 @@ COPY . .
 RUN ["/usr/local/go/bin/go", "run", "./images/cmd/images", "rootfs", "/rootfs"]
 
 FROM source AS build-controller
-RUN ["/usr/local/go/bin/go", "build", "-ldflags=-s -w", "-o", "/rootfs/usr/local/bin/plumbline-controller", "./cmd/controller"]
+RUN ["/usr/local/go/bin/go", "build", "-ldflags=-s -w", \
+     "-o", "/rootfs/usr/local/bin/plumbline-controller", "./cmd/controller"]
 
 FROM source AS build-state
 RUN ["/usr/local/go/bin/go", "build", "-ldflags=-s -w", "-o", "/rootfs/usr/local/bin/plumbline-state", "./cmd/state"]

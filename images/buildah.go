@@ -13,24 +13,32 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/tools"
 )
 
-const buildTimeout = 20 * time.Minute
+const (
+	buildTimeout = 20 * time.Minute
+	// home is the Dockerfile's HOME.
+	home = "/home/build"
+	// tempPrefix marks the folders of builds that go on.
+	tempPrefix = ".build-"
+)
 
 // ErrNoBuildah says that images can't be built here.
 var ErrNoBuildah = errors.New("buildah is missing: install it, or build the Dockerfile's targets with docker or podman")
 
-// buildah builds one image and writes its archive. The image is known by its ID, never by its name, so that two
-// checkouts that share the store don't take each other's; in the store nothing is left behind.
+// buildah builds one image and writes its archive; in the store nothing is left behind.
 func (b *builder) buildah(ctx context.Context, image Image) error {
 	if err := haveBuildah(ctx, b.log); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(b.folder, ".build-")
+	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
+	defer cancel()
+	if err := b.sweep(ctx); err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(b.folder, tempPrefix)
 	if err != nil {
 		return fmt.Errorf("making a build folder: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(temp) }()
-	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
-	defer cancel()
 	idFile := filepath.Join(temp, "id")
 	if err := b.run(ctx, b.budArgs(image.Name, temp, idFile)...); err != nil {
 		return err
@@ -53,6 +61,20 @@ func (b *builder) buildah(ctx context.Context, image Image) error {
 	return os.Rename(archive, image.Archive)
 }
 
+// sweep removes what an interrupted build left: whoever holds the lock is the only one who builds.
+func (b *builder) sweep(ctx context.Context) error {
+	leftovers, err := filepath.Glob(filepath.Join(b.folder, tempPrefix+"*"))
+	if err != nil {
+		return fmt.Errorf("looking for interrupted builds: %w", err)
+	}
+	for _, folder := range leftovers {
+		if err := os.RemoveAll(folder); err != nil {
+			return fmt.Errorf("removing what an interrupted build left: %w", err)
+		}
+	}
+	return errors.Join(b.run(ctx, "rm", "--all"), b.run(ctx, "rmi", "--prune", "--force"))
+}
+
 // budArgs mount the machine's toolchain and caches over an empty build image. Everything in it is fetched by then.
 func (b *builder) budArgs(target, temp, idFile string) []string {
 	return append([]string{
@@ -66,8 +88,8 @@ func (b *builder) mounts(temp string) []string {
 	mounts := []string{
 		"-v", b.goroot + ":/usr/local/go:ro",
 		"-v", b.modcache + ":/go/pkg/mod",
-		"-v", b.gocache + ":/root/.cache/go-build",
-		"-v", b.cache + ":/root/.cache/plumbline",
+		"-v", b.gocache + ":" + home + "/.cache/go-build",
+		"-v", b.cache + ":" + home + "/.cache/plumbline",
 		"-v", b.certs + ":/etc/ssl/certs:ro",
 		"-v", temp + ":/tmp",
 	}
@@ -85,13 +107,16 @@ func (b *builder) engineName() string {
 }
 
 func (b *builder) run(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, "buildah", args...)
-	cmd.Env = append(os.Environ(), "BUILDAH_ISOLATION=chroot")
+	own := []string{"--root", b.store(), "--runroot", filepath.Join(b.store(), "run")}
+	cmd := exec.CommandContext(ctx, "buildah", append(own, args...)...)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("buildah %s: %w\n%s", args[0], err, strings.TrimSpace(string(output)))
 	}
 	return nil
 }
+
+// store is ours alone, so that sweeping it harms nobody else's containers.
+func (b *builder) store() string { return filepath.Join(b.cache, "containers") }
 
 func haveBuildah(ctx context.Context, log tools.Logf) error {
 	if _, err := exec.LookPath("buildah"); err == nil {

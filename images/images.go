@@ -73,6 +73,11 @@ func Build(ctx context.Context, log tools.Logf, options Options) ([]Image, error
 	if err != nil {
 		return nil, fmt.Errorf("preparing the image builds: %w", err)
 	}
+	unlock, err := b.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	names := options.Names
 	if len(names) == 0 {
 		names = Names

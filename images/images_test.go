@@ -1,12 +1,15 @@
 package images
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/utils/clock"
 )
 
 func silent(string, ...any) {}
@@ -77,6 +80,25 @@ func TestRootfs(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(folder, bundle)); err != nil || info.Size() == 0 {
 		t.Errorf("CA certificates: got %v, %v", info, err)
 	}
+}
+
+func TestLockIsExclusive(t *testing.T) {
+	b := &builder{cache: t.TempDir(), log: silent, clock: clock.RealClock{}}
+	unlock, err := b.lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := b.lock(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("locked twice: got %v, want %v", err, context.Canceled)
+	}
+	unlock()
+	unlock, err = b.lock(t.Context())
+	if err != nil {
+		t.Fatalf("not unlocked: %v", err)
+	}
+	unlock()
 }
 
 // The build has the engine's folder and no network: both have to be passed on.
