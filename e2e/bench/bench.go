@@ -32,7 +32,11 @@ type bench struct {
 
 func perform(ctx context.Context, o options) (err error) {
 	b := &bench{options: o, began: time.Now()}
-	if b.stage, err = stage.Set(ctx, b.say); err != nil {
+	set := stage.Set
+	if o.asIs {
+		set = stage.Find
+	}
+	if b.stage, err = set(ctx, b.say); err != nil {
 		return err
 	}
 	defer func() {

@@ -23,6 +23,7 @@ import (
 // options are the flags.
 type options struct {
 	samples, batch, rounds, checks int
+	asIs                           bool
 	output                         string
 }
 
@@ -32,6 +33,7 @@ func main() {
 	flag.IntVar(&o.batch, "batch", 20, "how many at once; 0 leaves that out")
 	flag.IntVar(&o.rounds, "rounds", 1, "how often so many at once")
 	flag.IntVar(&o.checks, "checks", 5, "drift checks over which API writes are counted; 0 leaves that out")
+	flag.BoolVar(&o.asIs, "as-is", false, "measure the Plumbline that is installed, and not this checkout's")
 	flag.StringVar(&o.output, "o", "", "file for the figures as JSON")
 	flag.Parse()
 	log.SetLogger(logr.Discard()) // what goes wrong with a watch is seen by whoever awaits something of it

@@ -68,7 +68,8 @@ func barePod(name, image string, resources corev1.ResourceRequirements) *corev1.
 				Image:           image,
 				ImagePullPolicy: corev1.PullIfNotPresent,
 				Env: []corev1.EnvVar{
-					env("HOME", "/tmp"), env("TMPDIR", "/tmp"), env("TF_VAR_name", name), env("TF_CLI_CONFIG_FILE", "/config/cli.tfrc"),
+					env("HOME", "/tmp"), env("TMPDIR", "/tmp"),
+					env("TF_VAR_name", name), env("TF_CLI_CONFIG_FILE", "/config/cli.tfrc"),
 				},
 				EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{
 					LocalObjectReference: corev1.LocalObjectReference{Name: stage.Credentials},

@@ -86,7 +86,8 @@ func (r *report) batches(n int, bare, ours []crowd) {
 	r.Times = append(r.Times,
 		timing{fmt.Sprintf("%d bare Pods at once: makespan", n), "s", spreadOf(bareSpans), nil},
 		timing{fmt.Sprintf("%d Workspaces at once: makespan", n), "s", spreadOf(ourSpans), nil})
-	r.Ratios = append(r.Ratios, compare{fmt.Sprintf("makespan of %d at once", n), ratioOf(ourSpans, bareSpans, goalMakespan)})
+	r.Ratios = append(r.Ratios,
+		compare{fmt.Sprintf("makespan of %d at once", n), ratioOf(ourSpans, bareSpans, goalMakespan)})
 	if bareCPU[0] == 0 {
 		return
 	}
@@ -142,7 +143,8 @@ func (r *report) text() string {
 	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "samples\tmin\tmedian\tmax\t\t")
 	for _, t := range r.Times {
-		fmt.Fprintf(w, "%d\t%.2f\t%.2f\t%.2f\t%s\t  %s\n", t.Spread.Samples, t.Spread.Min, t.Spread.Median, t.Spread.Max, t.Unit, t.What)
+		s := t.Spread
+		fmt.Fprintf(w, "%d\t%.2f\t%.2f\t%.2f\t%s\t  %s\n", s.Samples, s.Min, s.Median, s.Max, t.Unit, t.What)
 	}
 	_ = w.Flush() // to a string: it can't fail
 	b.WriteString("\nRatios: of the medians, and of the pairs that were taken one after the other\n\n")
@@ -194,7 +196,8 @@ func (r *report) whoWrites(b *strings.Builder) {
 	if r.Checks == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\nAPI writes of a no-change check (mean of %d; goal for the controller: at most %.0f)\n", r.Checks, r.MostGoal)
+	fmt.Fprintf(b, "\nAPI writes of a no-change check (mean of %d; goal for the controller: at most %.0f)\n",
+		r.Checks, r.MostGoal)
 	b.WriteString("counted from the API server's " + dispatched + ",\n" +
 		"with a FlowSchema for each ServiceAccount's writes: of the controller in the Workspace's namespace, of the state\n" +
 		"service anywhere; without leases of leader election and reviews of tokens\n\n")

@@ -32,8 +32,8 @@ type phase struct {
 	step bool
 }
 
-// singles takes samples by turns, so that whatever else the machine does hits all kinds alike. The first round only warms
-// caches.
+// singles takes samples by turns, so that whatever else the machine does hits all kinds alike. The first round only
+// warms caches.
 func (b *bench) singles(ctx context.Context, r *report) error {
 	var bare, fresh, check series
 	for i := range b.samples + 1 {
@@ -80,7 +80,7 @@ func (b *bench) bare(ctx context.Context, name string) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	if p := end.object.(*corev1.Pod); p.Status.Phase != corev1.PodSucceeded { //nolint:errcheck // the scene says so
+	if p := end.object.(*corev1.Pod); p.Status.Phase != corev1.PodSucceeded {
 		return sample{}, fmt.Errorf("bare Pod %s: %w", name, errFailed)
 	}
 	s := sample{total: end.at.Sub(began)}
@@ -136,7 +136,7 @@ func (b *bench) check(ctx context.Context, name string) (sample, error) {
 	if w.Status.LastRun == nil {
 		return sample{}, fmt.Errorf("checking Workspace %s: %w", name, errFailed)
 	}
-	// A check comes to a Workspace that is at rest; right after a Run it would wait until the kubelet tells that the Pod ended.
+	// A check comes to a Workspace at rest; right after a Run it would wait until the kubelet tells that the Pod ended.
 	if _, err := b.film.await(ctx, "the end of the last Pod", pod(w.Status.LastRun.Name, over)); err != nil {
 		return sample{}, err
 	}
@@ -154,7 +154,7 @@ func (b *bench) until(ctx context.Context, name, before string, began time.Time)
 	if err != nil {
 		return sample{}, err
 	}
-	w := end.object.(*v1alpha1.Workspace) //nolint:errcheck // the scene says so
+	w := end.object.(*v1alpha1.Workspace)
 	if stuck(w) {
 		return sample{}, fmt.Errorf("workspace %s: %s: %w", name, w.Status.LastRun.Message, errFailed)
 	}
@@ -195,7 +195,7 @@ func (s *sample) steps(f *film, began time.Time, finished, reported scene) {
 	}
 	var steps []phase
 	start := told.at.Sub(began)
-	for _, step := range end.object.(*v1alpha1.Run).Status.Steps { //nolint:errcheck // the scene says so
+	for _, step := range end.object.(*v1alpha1.Run).Status.Steps {
 		steps = append(steps, phase{name: step.Name, at: step.Duration.Duration, step: true})
 		start -= step.Duration.Duration
 	}

@@ -1,8 +1,6 @@
 package main
 
-import (
-	"slices"
-)
+import "slices"
 
 // spread is what is told of some samples.
 type spread struct {
@@ -21,7 +19,7 @@ func spreadOf(values []float64) spread {
 	return spread{Samples: n, Min: sorted[0], Median: (sorted[(n-1)/2] + sorted[n/2]) / 2, Max: sorted[n-1]}
 }
 
-// ratio compares two series that were taken by turns. Its value is that of the medians; the spread is that of the pairs.
+// ratio compares two series that were taken by turns. Its value is that of the medians, the spread that of the pairs.
 type ratio struct {
 	Value float64 `json:"value"`
 	Pairs spread  `json:"pairs"`

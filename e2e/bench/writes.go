@@ -136,7 +136,9 @@ func schema(name string, precedence int32, where string, subjects ...flowcontrol
 		Spec: flowcontrolv1.FlowSchemaSpec{
 			PriorityLevelConfiguration: flowcontrolv1.PriorityLevelConfigurationReference{Name: "workload-low"},
 			MatchingPrecedence:         precedence,
-			DistinguisherMethod:        &flowcontrolv1.FlowDistinguisherMethod{Type: flowcontrolv1.FlowDistinguisherMethodByUserType},
+			DistinguisherMethod: &flowcontrolv1.FlowDistinguisherMethod{
+				Type: flowcontrolv1.FlowDistinguisherMethodByUserType,
+			},
 			Rules: []flowcontrolv1.PolicyRulesWithSubjects{{
 				Subjects: subjects,
 				ResourceRules: []flowcontrolv1.ResourcePolicyRule{{

@@ -113,7 +113,8 @@ func (d *demo) drift(ctx context.Context) (string, error) {
 	d.screen.say("the ConfigMap says %q again, %.1f s after the edit", asked, time.Since(began).Seconds())
 	w, err := d.await(ctx, soon, "a scheduled Run says that it changed something", func(w *v1alpha1.Workspace) bool {
 		last := w.Status.LastRun
-		return ready(w) && last != nil && last.Trigger == v1alpha1.TriggerSchedule && last.Changes != nil && last.Changes.Change == 1
+		return ready(w) && last != nil && last.Trigger == v1alpha1.TriggerSchedule &&
+			last.Changes != nil && last.Changes.Change == 1
 	})
 	if err != nil {
 		return "", err
@@ -216,7 +217,8 @@ func menu(within time.Duration, what, espresso string) stage.Wanted[*corev1.Conf
 }
 
 func ready(w *v1alpha1.Workspace) bool {
-	return w.Status.ObservedGeneration == w.Generation && apimeta.IsStatusConditionTrue(w.Status.Conditions, v1alpha1.ConditionReady)
+	return w.Status.ObservedGeneration == w.Generation &&
+		apimeta.IsStatusConditionTrue(w.Status.Conditions, v1alpha1.ConditionReady)
 }
 
 func result(w *v1alpha1.Workspace) string {

@@ -62,7 +62,7 @@ func (w Wanted[T]) listWatch(ctx context.Context, c client.WithWatch) cache.List
 		}
 	}
 	copied := func() client.ObjectList {
-		return w.List.DeepCopyObject().(client.ObjectList) //nolint:errcheck // a copy has the type of what it is of
+		return w.List.DeepCopyObject().(client.ObjectList)
 	}
 	return &cache.ListWatch{
 		ListWithContextFunc: func(_ context.Context, o metav1.ListOptions) (runtime.Object, error) {

@@ -26,7 +26,10 @@ func Identity(namespace string) [][]string {
 		{"create", "namespace", namespace},
 		{"label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted"},
 		{"create", "serviceaccount", Account, "-n", namespace},
-		{"create", "rolebinding", Account, "-n", namespace, "--clusterrole=edit", "--serviceaccount=" + namespace + ":" + Account},
+		{
+			"create", "rolebinding", Account, "-n", namespace,
+			"--clusterrole=edit", "--serviceaccount=" + namespace + ":" + Account,
+		},
 	}
 }
 

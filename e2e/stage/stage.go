@@ -56,6 +56,24 @@ func Set(ctx context.Context, log tools.Logf) (*Stage, error) {
 	return s, nil
 }
 
+// Find takes the cluster and the Plumbline in it as they are.
+func Find(ctx context.Context, log tools.Logf) (*Stage, error) {
+	c, err := cluster.Find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	kubeconfig := c.Kubeconfig()
+	if named := os.Getenv("PLUMBLINE_KUBECONFIG"); named != "" {
+		kubeconfig = named
+	}
+	s, err := open(ctx, log, kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	s.Cluster, s.before = c, before{cluster: true, definitions: true, plumbline: true}
+	return s, nil
+}
+
 // look tells what there is before anything is started. A cluster that was named on purpose is asked; of ours none may
 // be running.
 func look(ctx context.Context, log tools.Logf) (before, error) {
