@@ -204,16 +204,26 @@ type Drift struct {
 	// schedule has the five fields of cron, or is @hourly, @daily, @weekly, @monthly, @yearly or "@every 30m".
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') ? self.matches('^@(yearly|annually|monthly|weekly|daily|midnight|hourly|every [0-9hms.]+)$') : size(self.trim().split(' ').filter(f, f != '')) == 5",message="schedule has five fields (minute hour day-of-month month day-of-week), or is @hourly, @daily, @weekly, @monthly, @yearly or '@every 30m'"
-	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || self.matches('^[0-9A-Za-z*/,? -]+$')",message="schedule has a character that cron does not know: use digits, names of days and months, and * / , - ?"
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') ? self.matches('^@(yearly|annually|monthly|weekly|daily|midnight|hourly|every .*)$') : self.matches('^ *[^ ]+( +[^ ]+){4} *$')",message="schedule has five fields (minute hour day-of-month month day-of-week), or is @hourly, @daily, @weekly, @monthly, @yearly or '@every 30m'"
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || !self.matches('^ *[^ ]+( +[^ ]+){4} *$') || self.matches('^ *([^ ]+ +){0}([*?]|0*[1-5]?[0-9](-0*[1-5]?[0-9])?)(/[0-9]*[1-9][0-9]*)?(,([*?]|0*[1-5]?[0-9](-0*[1-5]?[0-9])?)(/[0-9]*[1-9][0-9]*)?)*( |$)')",message="schedule: the first field, minute, is 0 to 59; use numbers, *, lists (1,2), ranges (1-5) and steps (*/5)"
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || !self.matches('^ *[^ ]+( +[^ ]+){4} *$') || self.matches('^ *([^ ]+ +){1}([*?]|0*(1?[0-9]|2[0-3])(-0*(1?[0-9]|2[0-3]))?)(/[0-9]*[1-9][0-9]*)?(,([*?]|0*(1?[0-9]|2[0-3])(-0*(1?[0-9]|2[0-3]))?)(/[0-9]*[1-9][0-9]*)?)*( |$)')",message="schedule: the second field, hour, is 0 to 23; use numbers, *, lists (1,2), ranges (1-5) and steps (*/5)"
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || !self.matches('^ *[^ ]+( +[^ ]+){4} *$') || self.matches('^ *([^ ]+ +){2}([*?]|0*([1-9]|[12][0-9]|3[01])(-0*([1-9]|[12][0-9]|3[01]))?)(/[0-9]*[1-9][0-9]*)?(,([*?]|0*([1-9]|[12][0-9]|3[01])(-0*([1-9]|[12][0-9]|3[01]))?)(/[0-9]*[1-9][0-9]*)?)*( |$)')",message="schedule: the third field, day of month, is 1 to 31; use numbers, *, lists (1,2), ranges (1-5) and steps (*/5)"
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || !self.matches('^ *[^ ]+( +[^ ]+){4} *$') || self.matches('^ *([^ ]+ +){3}([*?]|0*([1-9]|1[0-2])(-0*([1-9]|1[0-2]))?|(?i:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)(-(?i:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC))?)(/[0-9]*[1-9][0-9]*)?(,([*?]|0*([1-9]|1[0-2])(-0*([1-9]|1[0-2]))?|(?i:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)(-(?i:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC))?)(/[0-9]*[1-9][0-9]*)?)*( |$)')",message="schedule: the fourth field, month, is 1 to 12 or JAN to DEC; use numbers, *, lists (1,2), ranges (1-5) and steps (*/5)"
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || !self.matches('^ *[^ ]+( +[^ ]+){4} *$') || self.matches('^ *([^ ]+ +){4}([*?]|0*[0-6](-0*[0-6])?|(?i:SUN|MON|TUE|WED|THU|FRI|SAT)(-(?i:SUN|MON|TUE|WED|THU|FRI|SAT))?)(/[0-9]*[1-9][0-9]*)?(,([*?]|0*[0-6](-0*[0-6])?|(?i:SUN|MON|TUE|WED|THU|FRI|SAT)(-(?i:SUN|MON|TUE|WED|THU|FRI|SAT))?)(/[0-9]*[1-9][0-9]*)?)*( |$)')",message="schedule: the fifth field, day of week, is 0 to 6 (Sunday is 0) or SUN to SAT; use numbers, *, lists (1,2), ranges (1-5) and steps (*/5)"
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || self.findAll('[0-9]{1,9}-[0-9]{1,9}').all(r, int(r.split('-')[0]) <= int(r.split('-')[1]))",message="schedule: a range begins with its smaller end, such as 1-5 or MON-FRI"
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('@') || self.lowerAscii().findAll('[a-z]{3}-[a-z]{3}').all(r, 'janfebmaraprmayjunjulaugsepoctnovdecsunmontuewedthufrisat'.indexOf(r.substring(0, 3)) <= 'janfebmaraprmayjunjulaugsepoctnovdecsunmontuewedthufrisat'.indexOf(r.substring(4)))",message="schedule: a range begins with its smaller end, such as 1-5 or MON-FRI"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('@every') || self.matches('^@every ([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self.substring(7)) >= duration('1s')",message="schedule: after '@every ' stands a duration of at least 1s, such as 30m or 1h30m"
 	Schedule string `json:"schedule"`
 	// timeZone is an IANA name such as Europe/Madrid; UTC when empty.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$`
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*)?$') && self != 'Local'",message="timeZone is an IANA name such as Europe/Madrid"
 	TimeZone string `json:"timeZone,omitempty"`
 	// jitter delays each tick by up to this long, always by the same share for one Workspace.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self) >= duration('0s') && duration(self) <= duration('720h')",message="jitter is a duration such as 90s or 1h30m, 0 or more and at most 720h"
 	Jitter *metav1.Duration `json:"jitter,omitempty"`
 	// action is what a scheduled Run does about a difference.
 	// +optional
@@ -230,21 +240,39 @@ type Retry struct {
 	// +kubebuilder:validation:Maximum=1000
 	Limit *int32 `json:"limit,omitempty"`
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self) > duration('0s') && duration(self) <= duration('720h')",message="minDelay is a duration such as 90s or 1h30m, over 0 and at most 720h"
 	MinDelay *metav1.Duration `json:"minDelay,omitempty"`
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self) > duration('0s') && duration(self) <= duration('720h')",message="maxDelay is a duration such as 90s or 1h30m, over 0 and at most 720h"
 	MaxDelay *metav1.Duration `json:"maxDelay,omitempty"`
 }
 
 // Timeouts end the steps of a Run. Each includes the step's own retries.
 type Timeouts struct {
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self) > duration('0s') && duration(self) <= duration('720h')",message="init is a duration such as 90s or 1h30m, over 0 and at most 720h"
 	Init *metav1.Duration `json:"init,omitempty"`
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self) > duration('0s') && duration(self) <= duration('720h')",message="plan is a duration such as 90s or 1h30m, over 0 and at most 720h"
 	Plan *metav1.Duration `json:"plan,omitempty"`
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self) > duration('0s') && duration(self) <= duration('720h')",message="apply is a duration such as 90s or 1h30m, over 0 and at most 720h"
 	Apply *metav1.Duration `json:"apply,omitempty"`
 	// grace is how long Terraform may take to finish what is in flight after it was asked to stop.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self) > duration('0s') && duration(self) <= duration('720h')",message="grace is a duration such as 90s or 1h30m, over 0 and at most 720h"
 	Grace *metav1.Duration `json:"grace,omitempty"`
 }
 
