@@ -59,13 +59,14 @@ func TestStateIsPrivate(t *testing.T) {
 		"a write without lock": {http.MethodPost, own + "state?ID=guessed", token, 409},
 	} {
 		t.Run(name, func(t *testing.T) {
-			body := []byte(`{"ID": "mine", "version": 4, "serial": 99}`)
-			if got, text := service.Do(t, c.method, c.path, c.token, body); got != c.want {
+			body := `{"ID": "mine", "version": 4, "serial": 99}`
+			got, text := service.Do(t, kit.Request{Method: c.method, Path: c.path, Token: c.token, Body: body})
+			if got != c.want {
 				t.Errorf("got %d, want %d: %s", got, c.want, text)
 			}
 		})
 	}
 	s.Faults(t)
 	expectOnce(t, s, 2)
-	kit.Await(t, s, run, "undisturbed", func(r *v1alpha1.Run) bool { return r.Status.Class == string(job.NoChanges) })
+	kit.Await(t, s, run, func(r *v1alpha1.Run) bool { return r.Status.Class == string(job.NoChanges) })
 }

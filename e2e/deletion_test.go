@@ -22,7 +22,7 @@ func TestDeletedInMidRun(t *testing.T) {
 	if err := s.Delete(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
-	kit.Await(t, s, run, "canceled", func(r *v1alpha1.Run) bool { return r.Status.Class == string(job.Canceled) })
+	kit.Await(t, s, run, func(r *v1alpha1.Run) bool { return r.Status.Class == string(job.Canceled) })
 	s.AwaitGone(t, w)
 	if things := s.Things(t); len(things) > 0 {
 		t.Errorf("left behind: %v", things)

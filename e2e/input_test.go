@@ -4,7 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,24 +16,28 @@ import (
 	"github.com/plumbline-dev/plumbline/runner/names"
 )
 
-// TestBrokenConfiguration: it stalls with file, line and Terraform's own words after one Run, and goes on when it is mended.
+// TestBrokenConfiguration: it stalls with file, line and Terraform's words after one Run, and goes on when mended.
 func TestBrokenConfiguration(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		files map[string]string
-		says  []string
+		hcl  string
+		says []string
 	}{
-		"syntax":   {map[string]string{"main.tf": "output \"x\" {\n  value = 1\n"}, []string{"main.tf:1", "Unclosed configuration block"}},
-		"argument": {map[string]string{"a/b.tf": "", "main.tf": "output \"x\" {\n  value = 1\n  nothing = 2\n}\n"}, []string{"main.tf:3", "Unsupported argument"}},
-		"provider": {map[string]string{"main.tf": "terraform {\n  required_providers {\n    no = { source = \"nobody/nothing\" }\n  }\n}\n"},
-			[]string{"nobody/nothing"}},
+		"syntax": {"output \"x\" {\n  value = 1\n", []string{"main.tf:1", "Unclosed configuration block"}},
+		"argument": {
+			"output \"x\" {\n  value = 1\n  nothing = 2\n}\n", []string{"main.tf:3", "Unsupported argument"},
+		},
+		"provider": {
+			"terraform {\n  required_providers {\n    no = { source = \"nobody/nothing\" }\n  }\n}\n",
+			[]string{"nobody/nothing"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := suite.NewSpace(t)
-			w := s.Workspace("app", c.files)
+			w := s.Workspace("app", map[string]string{"main.tf": c.hcl})
 			s.Create(t, w)
-			kit.Await(t, s, w, "Stalled", func(w *v1alpha1.Workspace) bool {
+			kit.Await(t, s, w, func(w *v1alpha1.Workspace) bool {
 				return kit.Condition(w, v1alpha1.ConditionStalled).Status == metav1.ConditionTrue
 			})
 			stalled := kit.Condition(w, v1alpha1.ConditionStalled)
@@ -45,7 +49,7 @@ func TestBrokenConfiguration(t *testing.T) {
 					t.Errorf("the message lacks %q: %s", part, stalled.Message)
 				}
 			}
-			s.Change(t, w, func() { w.Spec.Source.Inline.Files = map[string]string{"main.tf": "output \"x\" { value = 1 }\n"} })
+			s.Change(t, w, func() { w.Spec.Source.Inline.Files["main.tf"] = "output \"x\" { value = 1 }\n" })
 			s.AwaitReady(t, w)
 			if runs := s.Runs(t, w); len(runs) != 2 {
 				t.Errorf("it took %d Runs to fail once and to succeed once", len(runs))
@@ -73,7 +77,7 @@ func TestMissingInput(t *testing.T) {
 	}
 	secret := kit.Secret("later", map[string]string{"user": "me"})
 	s.Create(t, secret)
-	kit.Await(t, s, w, "waiting for the key", func(w *v1alpha1.Workspace) bool {
+	kit.Await(t, s, w, func(w *v1alpha1.Workspace) bool {
 		return strings.Contains(kit.Condition(w, v1alpha1.ConditionReady).Message, `"password"`)
 	})
 	s.Change(t, secret, func() { secret.Data["password"] = []byte("x") })
@@ -84,20 +88,24 @@ func TestMissingInput(t *testing.T) {
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	s := suite.NewSpace(t)
-	cron := func(schedule string) func(*v1alpha1.Workspace) {
-		return func(w *v1alpha1.Workspace) { w.Spec.Drift = &v1alpha1.Drift{Schedule: schedule} }
+	cron := func(line string) func(*v1alpha1.Workspace) { return schedule(line, v1alpha1.DriftCorrect) }
+	file := func(name string) func(*v1alpha1.Workspace) {
+		return func(w *v1alpha1.Workspace) { w.Spec.Source.Inline.Files[name] = "" }
 	}
+	const oneSource = "set exactly one of inline, image"
 	for name, c := range map[string]struct {
 		edit func(*v1alpha1.Workspace)
 		says string
 	}{
-		"two sources": {func(w *v1alpha1.Workspace) { w.Spec.Source.Image = &v1alpha1.ImageSource{Path: "/x"} }, "set exactly one of inline, image"},
-		"no source":   {func(w *v1alpha1.Workspace) { w.Spec.Source = v1alpha1.Source{} }, "set exactly one of inline, image"},
-		"four fields": {cron("0 0 * *"), "five fields"},
-		"words":       {cron("0 0 * * mañana"), "does not know"},
-		"macro":       {cron("@often"), "@hourly"},
-		"file name":   {func(w *v1alpha1.Workspace) { w.Spec.Source.Inline.Files["../x.tf"] = "" }, "without '.' and '..'"},
-		"our file":    {func(w *v1alpha1.Workspace) { w.Spec.Source.Inline.Files["terraform.tfvars.json"] = "" }, "put values into spec.variables"},
+		"two sources": {func(w *v1alpha1.Workspace) {
+			w.Spec.Source.Image = &v1alpha1.ImageSource{Path: "/x"}
+		}, oneSource},
+		"no source":   {func(w *v1alpha1.Workspace) { w.Spec.Source = v1alpha1.Source{} }, oneSource},
+		"four fields": {cron("0 0 * *"), "schedule"},
+		"words":       {cron("0 0 * * mañana"), "schedule"},
+		"macro":       {cron("@often"), "schedule"},
+		"file name":   {file("../x.tf"), "without '.' and '..'"},
+		"our file":    {file("terraform.tfvars.json"), "put values into spec.variables"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := s.Workspace("app", map[string]string{"main.tf": ""}, c.edit)
@@ -173,14 +181,15 @@ output "file" { value = file("${path.module}/deep/er/odd.txt") }
 func TestLongName(t *testing.T) {
 	t.Parallel()
 	for _, length := range []int{63, 200} {
-		t.Run(fmt.Sprint(length), func(t *testing.T) {
+		t.Run(strconv.Itoa(length), func(t *testing.T) {
 			t.Parallel()
 			s := suite.NewSpace(t)
-			w := s.Workspace(strings.Repeat("n", length-1)+"1", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")})
+			stem := strings.Repeat("n", length-1)
+			w := s.Workspace(stem+"1", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")})
 			s.Create(t, w)
 			s.AwaitReady(t, w)
 			// A name that begins alike must not be taken for the first.
-			other := s.Workspace(strings.Repeat("n", length-1)+"2", map[string]string{"main.tf": s.Provider() + kit.Thing("y", "1")})
+			other := s.Workspace(stem+"2", map[string]string{"main.tf": s.Provider() + kit.Thing("y", "1")})
 			s.Create(t, other)
 			s.AwaitReady(t, other)
 			awaitOutputs(t, s, names.Join(w.Name, "outputs"), map[string]string{"x": "1"})

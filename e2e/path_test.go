@@ -43,7 +43,7 @@ output "secret" {
 }
 `
 
-// TestApplyDriftRerunDelete is the main job from end to end, with the default RunnerClass and the real kubectl provider.
+// TestApplyDriftRerunDelete is the main job from end to end, with the default RunnerClass and a real provider.
 func TestApplyDriftRerunDelete(t *testing.T) {
 	t.Parallel()
 	s := suite.NewSpace(t)
@@ -57,14 +57,14 @@ func TestApplyDriftRerunDelete(t *testing.T) {
 	s.AwaitReady(t, w)
 
 	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: "settings"}}
-	kit.Await(t, s, settings, "blue", colour("blue"))
+	kit.Await(t, s, settings, colour("blue"))
 	want := map[string]string{
 		"uid": string(settings.UID), "colour": "blue", "numbers": "[1,2]", "secret": "do not show blue",
 	}
 	awaitOutputs(t, s, "app-outputs", want)
 
 	s.Change(t, settings, func() { settings.Data["colour"] = "red" })
-	kit.Await(t, s, settings, "blue again", colour("blue"))
+	kit.Await(t, s, settings, colour("blue"))
 	run := s.AwaitRun(t, w, "the scheduled correction", func(r *v1alpha1.Run) bool {
 		return r.Spec.Trigger.Kind == v1alpha1.TriggerSchedule && r.Status.Class == string(job.Applied)
 	})
@@ -89,7 +89,7 @@ func TestDriftIsReportedOnly(t *testing.T) {
 	s.Create(t, w)
 	s.AwaitReady(t, w)
 	s.Drift(t, "x", "wrong")
-	kit.Await(t, s, w, "drifted", func(w *v1alpha1.Workspace) bool {
+	kit.Await(t, s, w, func(w *v1alpha1.Workspace) bool {
 		return kit.Condition(w, v1alpha1.ConditionDrifted).Status == metav1.ConditionTrue
 	})
 	if !kit.Ready(w) {
@@ -103,7 +103,7 @@ func TestDriftIsReportedOnly(t *testing.T) {
 	}
 	// Other triggers apply all the same.
 	s.Rerun(t, w, "now")
-	kit.Await(t, s, w, "not drifted", func(w *v1alpha1.Workspace) bool {
+	kit.Await(t, s, w, func(w *v1alpha1.Workspace) bool {
 		return kit.Condition(w, v1alpha1.ConditionDrifted).Status == metav1.ConditionFalse
 	})
 	if got := s.Things(t)["x"]; got != "right" {
@@ -123,7 +123,7 @@ func TestModuleInTheImage(t *testing.T) {
 	awaitOutputs(t, s, "greeting", map[string]string{"greeting": "hola"})
 }
 
-// TestVariablesFollowTheirSources: what a Secret or ConfigMap says is applied, and applied again when it says something else.
+// TestVariablesFollowTheirSources: what a Secret or ConfigMap says is applied, and again when it says something else.
 func TestVariablesFollowTheirSources(t *testing.T) {
 	t.Parallel()
 	s := suite.NewSpace(t)
@@ -204,7 +204,7 @@ func deployer(t *testing.T, s *kit.Space) *corev1.Secret {
 		t.Fatalf("making a token: %v", err)
 	}
 	root := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: "kube-root-ca.crt"}}
-	kit.Await(t, s, root, "there", func(*corev1.ConfigMap) bool { return true })
+	kit.Await(t, s, root, func(*corev1.ConfigMap) bool { return true })
 	return kit.Secret("deployer", map[string]string{
 		"KUBE_HOST":                 "https://kubernetes.default.svc",
 		"KUBE_TOKEN":                token.Status.Token,
@@ -229,7 +229,7 @@ func TestWritesOfADriftCheck(t *testing.T) {
 	writes := s.CountWrites(t)
 	check := func(name string) {
 		s.Rerun(t, w, name)
-		kit.Await(t, s, w, "checked", func(w *v1alpha1.Workspace) bool { return w.Status.LastRerun == name })
+		kit.Await(t, s, w, func(w *v1alpha1.Workspace) bool { return w.Status.LastRerun == name })
 	}
 	// The API server takes a moment to heed the FlowSchema; the rest of a check's writes come before the next one's.
 	for i := 0; writes() == 0; i++ {

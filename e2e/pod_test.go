@@ -18,8 +18,8 @@ import (
 	"github.com/plumbline-dev/plumbline/e2e/kit"
 )
 
-// TestPodIsAskedToGo in mid-apply: Terraform ends gracefully, so what was made is in the state, and the next Run makes only
-// the rest.
+// TestPodIsAskedToGo in mid-apply: Terraform ends gracefully, so what was made is in the state, and the next Run makes
+// only the rest.
 func TestPodIsAskedToGo(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -45,7 +45,7 @@ func TestPodIsAskedToGo(t *testing.T) {
 			s.AwaitRun(t, w, string(c.class), ended(c.class))
 			s.Faults(t)
 			s.AwaitReady(t, w)
-			// The first thing, the second that hung, and the second again: the third may have hung too before the fault was gone.
+			// The first thing, the second that hung, and the second again, which may have hung once more.
 			if s.Begun(t, cloud.Create) > 4 {
 				t.Errorf("the provider was asked to create %d times", s.Begun(t, cloud.Create))
 			}
@@ -69,7 +69,8 @@ func TestPodIsKilled(t *testing.T) {
 	s.Rerun(t, w, "1")
 	s.AwaitBegun(t, cloud.Read, before+1)
 	run := s.AwaitPod(t, w)
-	if err := s.Set.CoreV1().Pods(s.Name).Delete(t.Context(), run.Status.PodName, *metav1.NewDeleteOptions(0)); err != nil {
+	err := s.Set.CoreV1().Pods(s.Name).Delete(t.Context(), run.Status.PodName, *metav1.NewDeleteOptions(0))
+	if err != nil {
 		t.Fatal(err)
 	}
 	s.AwaitRun(t, w, "lost", ended(job.PodLost))
@@ -114,7 +115,9 @@ func TestNoImage(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	w := s.Workspace("app", map[string]string{"main.tf": ""}, func(w *v1alpha1.Workspace) { w.Spec.RunnerClassName = s.Name })
+	w := s.Workspace("app", map[string]string{"main.tf": ""}, func(w *v1alpha1.Workspace) {
+		w.Spec.RunnerClassName = s.Name
+	})
 	began := time.Now()
 	s.Create(t, w)
 	s.AwaitReason(t, w, job.ImageUnavailable)

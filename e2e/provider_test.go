@@ -43,7 +43,7 @@ func TestFailure(t *testing.T) {
 		w.Spec.Retry.Limit = new(int32(1))
 	})
 	s.Create(t, w)
-	kit.Await(t, s, w, "Stalled", func(w *v1alpha1.Workspace) bool {
+	kit.Await(t, s, w, func(w *v1alpha1.Workspace) bool {
 		return kit.Condition(w, v1alpha1.ConditionStalled).Status == metav1.ConditionTrue
 	})
 	ready := kit.Condition(w, v1alpha1.ConditionReady)
@@ -85,7 +85,8 @@ func TestHangingProvider(t *testing.T) {
 			t.Parallel()
 			s := suite.NewSpace(t)
 			s.Faults(t, cloud.Fault{Op: op, Kind: cloud.Hang})
-			w := s.Workspace("app", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")}, func(w *v1alpha1.Workspace) {
+			files := map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")}
+			w := s.Workspace("app", files, func(w *v1alpha1.Workspace) {
 				w.Spec.Timeouts = &v1alpha1.Timeouts{Plan: short, Apply: short, Grace: &metav1.Duration{Duration: 2 * time.Second}}
 			})
 			s.Create(t, w)
@@ -126,7 +127,8 @@ output "size" { value = sum([for t in cloud_thing.big : length(t.ballast)]) }
 func TestNoisyProvider(t *testing.T) {
 	t.Parallel()
 	s := suite.NewSpace(t)
-	s.Faults(t, cloud.Fault{Op: cloud.Create, Kind: cloud.Print, MiB: 100}, cloud.Fault{Op: cloud.Create, Kind: cloud.Warn, MiB: 20})
+	s.Faults(t, cloud.Fault{Op: cloud.Create, Kind: cloud.Print, MiB: 100},
+		cloud.Fault{Op: cloud.Create, Kind: cloud.Warn, MiB: 20})
 	w := s.Workspace("app", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")})
 	s.Create(t, w)
 	s.AwaitReady(t, w)

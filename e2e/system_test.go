@@ -20,34 +20,44 @@ import (
 
 // The tests in this file harm what all share, so none of them is parallel: they come before all that are.
 
-// TestControllerIsKilled at every interesting moment of one Workspace's life after the other: nothing is doubled, nothing
-// lost.
+// moments are those of a Workspace's life at which a controller's death could double or lose something.
+var moments = []struct {
+	name string
+	kind client.ObjectList
+	// come tells whether the moment has come, from the objects of the kind that belong to the Workspace.
+	come func(client.Object) bool
+}{
+	{"the Workspace was created", &v1alpha1.WorkspaceList{}, exists},
+	{"the Run was created", &v1alpha1.RunList{}, exists},
+	{"the Secret was created", &corev1.SecretList{}, exists},
+	{"the intent was written", &v1alpha1.RunList{}, of(func(r *v1alpha1.Run) bool { return r.Status.StartedAt != nil })},
+	{"the Pod was created", &corev1.PodList{}, exists},
+	{"the Pod runs", &corev1.PodList{}, of(func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning })},
+	{"the driver reported", &v1alpha1.RunList{}, of(func(r *v1alpha1.Run) bool { return r.Status.Reported != nil })},
+	{"the Pod ended", &corev1.PodList{}, of(func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded })},
+}
+
+func exists(client.Object) bool { return true }
+
+func of[O client.Object](holds func(O) bool) func(client.Object) bool {
+	return func(o client.Object) bool {
+		typed, ok := o.(O)
+		return ok && holds(typed)
+	}
+}
+
+// TestControllerIsKilled at every moment that matters, with a Workspace for each: nothing is doubled, nothing lost.
 func TestControllerIsKilled(t *testing.T) {
 	s := suite.NewSpace(t)
 	s.Faults(t, cloud.Fault{Op: cloud.Create, Kind: cloud.Delay, Seconds: 3})
-	inNamespace := client.InNamespace(s.Name)
 	var all []*v1alpha1.Workspace
-	for i, moment := range []struct {
-		name string
-		kind client.ObjectList
-		// come tells whether the moment has come, from the objects of the kind that belong to the Workspace.
-		come func(client.Object) bool
-	}{
-		{"the Workspace was created", &v1alpha1.WorkspaceList{}, func(client.Object) bool { return true }},
-		{"the Run was created", &v1alpha1.RunList{}, func(client.Object) bool { return true }},
-		{"the Secret was created", &corev1.SecretList{}, func(client.Object) bool { return true }},
-		{"the intent was written", &v1alpha1.RunList{}, func(o client.Object) bool { return o.(*v1alpha1.Run).Status.StartedAt != nil }},
-		{"the Pod was created", &corev1.PodList{}, func(client.Object) bool { return true }},
-		{"the Pod runs", &corev1.PodList{}, func(o client.Object) bool { return o.(*corev1.Pod).Status.Phase == corev1.PodRunning }},
-		{"the driver reported", &v1alpha1.RunList{}, func(o client.Object) bool { return o.(*v1alpha1.Run).Status.Reported != nil }},
-		{"the Pod ended", &corev1.PodList{}, func(o client.Object) bool { return o.(*corev1.Pod).Status.Phase == corev1.PodSucceeded }},
-	} {
+	for i, moment := range moments {
 		name := fmt.Sprintf("w%d", i)
 		w := s.Workspace(name, map[string]string{"main.tf": s.Provider() + kit.Thing(name, "1")})
 		s.Create(t, w)
 		s.AwaitAny(t, moment.kind, moment.name, func(o client.Object) bool {
 			return (o.GetName() == name || o.GetLabels()[v1alpha1.LabelWorkspace] == name) && moment.come(o)
-		}, inNamespace)
+		})
 		s.KillController(t)
 		all = append(all, w)
 	}
@@ -163,7 +173,7 @@ func TestKubeletIsKilled(t *testing.T) {
 	if err := s.Set.CoreV1().Pods(s.Name).Delete(t.Context(), run.Status.PodName, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	kit.Await(t, s, run, "waiting for the Pod's end", func(r *v1alpha1.Run) bool {
+	kit.Await(t, s, run, func(r *v1alpha1.Run) bool {
 		return len(r.Status.Conditions) > 0 && r.Status.Conditions[0].Reason == v1alpha1.ReasonCanceling
 	})
 	if run.Status.FinishedAt != nil || len(s.Runs(t, w)) != 2 {
@@ -171,7 +181,7 @@ func TestKubeletIsKilled(t *testing.T) {
 	}
 	s.Faults(t)
 	start(t.Context())
-	kit.Await(t, s, run, "finished", func(r *v1alpha1.Run) bool { return r.Status.FinishedAt != nil })
+	kit.Await(t, s, run, func(r *v1alpha1.Run) bool { return r.Status.FinishedAt != nil })
 	s.AwaitReady(t, w)
 	expectOnce(t, s, 2)
 }
@@ -187,7 +197,8 @@ func TestAPIServerIsAway(t *testing.T) {
 	s.Create(t, resting, leaving)
 	s.AwaitReady(t, resting)
 	s.AwaitReady(t, leaving)
-	s.Faults(t, cloud.Fault{Op: cloud.Create, Kind: cloud.Delay, Seconds: 15}, cloud.Fault{Op: cloud.Delete, Kind: cloud.Delay, Seconds: 15})
+	s.Faults(t, cloud.Fault{Op: cloud.Create, Kind: cloud.Delay, Seconds: 15},
+		cloud.Fault{Op: cloud.Delete, Kind: cloud.Delay, Seconds: 15})
 	applying := s.Workspace("applying", map[string]string{"main.tf": s.Provider() + kit.Thing("applying", "1")})
 	s.Create(t, applying)
 	if err := s.Delete(t.Context(), leaving); err != nil {
@@ -200,7 +211,7 @@ func TestAPIServerIsAway(t *testing.T) {
 	s.Faults(t)
 	s.AwaitReady(t, applying)
 	s.AwaitGone(t, leaving)
-	kit.Await(t, s, resting, "looked at again", func(w *v1alpha1.Workspace) bool {
+	kit.Await(t, s, resting, func(w *v1alpha1.Workspace) bool {
 		return kit.Ready(w) && w.Status.LastRun.FinishedAt.After(applied.Add(time.Minute))
 	})
 	if runs := s.Runs(t, applying); len(runs) != 1 || runs[0].Status.Class != string(job.Applied) {

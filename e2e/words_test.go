@@ -53,14 +53,14 @@ func awaitOutputs(t *testing.T, s *kit.Space, name string, want map[string]strin
 			t.Logf("outputs in Secret %s (-want +got):\n%s", name, cmp.Diff(want, got()))
 		}
 	})
-	kit.Await(t, s, secret, "the outputs", func(*corev1.Secret) bool { return cmp.Equal(want, got()) })
+	kit.Await(t, s, secret, func(*corev1.Secret) bool { return cmp.Equal(want, got()) })
 }
 
 // outputsOf waits until the outputs Secret is there.
 func outputsOf(t *testing.T, s *kit.Space, name string) map[string][]byte {
 	t.Helper()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: name}}
-	kit.Await(t, s, secret, "there", func(*corev1.Secret) bool { return true })
+	kit.Await(t, s, secret, func(*corev1.Secret) bool { return true })
 	return secret.Data
 }
 

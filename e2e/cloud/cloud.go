@@ -1,5 +1,5 @@
-// Package cloud is what the end-to-end tests' Terraform provider manages things in: a small HTTP API that keeps things by
-// name and misbehaves as it is told. The provider is in the module below provider/; it tells the API about every
+// Package cloud is what the end-to-end tests' Terraform provider manages things in: a small HTTP API that keeps things
+// by name and misbehaves as it is told. The provider is in the module below provider/; it tells the API about every
 // operation that it begins, and the API answers with what is to go wrong.
 //
 //	test --faults--> cloud <--begin(op)-- provider --> hang | wait | fail | do it and fail | print | eat memory
@@ -11,6 +11,7 @@ package cloud
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 )
@@ -101,33 +102,44 @@ func (s *space) setFaults(faults []Fault) {
 
 // begin notes an operation and meets its faults. It comes back when the provider may go on.
 func (s *space) begin(ctx context.Context, op string) (Orders, error) {
-	met := s.meet(op)
 	var o Orders
-	for _, f := range met {
-		switch f.Kind {
-		case Fail:
-			o.Fail = f.Message
-		case FailAfter:
-			o.FailAfter = f.Message
-		case Print:
-			o.PrintMiB = f.MiB
-		case Warn:
-			o.WarnMiB = f.MiB
-		case Eat:
-			o.EatMiB = f.MiB
-		case Hang:
-			if err := s.await(ctx, func() bool { return !s.hangs(op) }); err != nil {
-				return o, err
-			}
-		case Delay:
-			select {
-			case <-ctx.Done():
-				return o, context.Cause(ctx)
-			case <-time.After(time.Duration(f.Seconds) * time.Second):
-			}
+	for _, f := range s.meet(op) {
+		if err := s.wait(ctx, f); err != nil {
+			return o, err
 		}
+		o.add(f)
 	}
 	return o, nil
+}
+
+// wait keeps the provider waiting for as long as the fault wants it to.
+func (s *space) wait(ctx context.Context, f Fault) error {
+	switch f.Kind {
+	case Hang:
+		return s.await(ctx, func() bool { return !s.hangs(f.Op) })
+	case Delay:
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(time.Duration(f.Seconds) * time.Second):
+		}
+	}
+	return nil
+}
+
+func (o *Orders) add(f Fault) {
+	switch f.Kind {
+	case Fail:
+		o.Fail = f.Message
+	case FailAfter:
+		o.FailAfter = f.Message
+	case Print:
+		o.PrintMiB = f.MiB
+	case Warn:
+		o.WarnMiB = f.MiB
+	case Eat:
+		o.EatMiB = f.MiB
+	}
 }
 
 // meet counts the operation and takes from each fault what it uses up.
@@ -230,9 +242,5 @@ func (s *space) remove(name string) {
 func (s *space) all() map[string]string {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	all := make(map[string]string, len(s.things))
-	for name, value := range s.things {
-		all[name] = value
-	}
-	return all
+	return maps.Clone(s.things)
 }

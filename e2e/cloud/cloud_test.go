@@ -12,11 +12,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func request(t *testing.T, url, method, path, body string) (int, string) {
+// step is a request and what shall come of it.
+type step struct {
+	method, path, body string
+	status             int
+	answer             string
+}
+
+func (s step) take(t *testing.T, url string) (int, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, url+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, s.method, url+s.path, strings.NewReader(s.body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,11 +40,7 @@ func request(t *testing.T, url, method, path, body string) (int, string) {
 func TestThings(t *testing.T) {
 	server := httptest.NewServer(NewServer())
 	defer server.Close()
-	for _, step := range []struct {
-		method, path, body string
-		status             int
-		answer             string
-	}{
+	for _, step := range []step{
 		{"GET", "/spaces/a/things/x", "", 404, ""},
 		{"POST", "/spaces/a/things/x", "1", 200, "null"},
 		{"POST", "/spaces/a/things/x", "2", 409, ""},
@@ -48,7 +51,7 @@ func TestThings(t *testing.T) {
 		{"DELETE", "/spaces/a/things/x", "", 200, ""},
 		{"GET", "/spaces/a/things", "", 200, `{}`},
 	} {
-		status, answer := request(t, server.URL, step.method, step.path, step.body)
+		status, answer := step.take(t, server.URL)
 		if status != step.status || answer != step.answer {
 			t.Errorf("%s %s: got %d %s, want %d %s", step.method, step.path, status, answer, step.status, step.answer)
 		}

@@ -25,7 +25,7 @@ import (
 
 // Await watches an object until a condition holds, and leaves it in o. It fails the test when the patience ends. The
 // object need not exist yet, and the API server may go away in between.
-func Await[O client.Object](t testing.TB, s *Space, o O, what string, holds func(O) bool) O {
+func Await[O client.Object](t testing.TB, s *Space, o O, holds func(O) bool) {
 	t.Helper()
 	ctx, cancel := s.deadline(t)
 	defer cancel()
@@ -34,9 +34,8 @@ func Await[O client.Object](t testing.TB, s *Space, o O, what string, holds func
 		return ok && holds(typed)
 	})
 	if err != nil {
-		t.Fatalf("waiting for %T %q to be %s: %v", o, o.GetName(), what, err)
+		t.Fatalf("waiting for %T %q: %v", o, o.GetName(), err)
 	}
-	return o
 }
 
 // await watches one object; holds is called with nil while it does not exist.
@@ -78,7 +77,9 @@ func (k *Kit) listOf(o client.Object) (client.ObjectList, error) {
 type set map[string]client.Object
 
 // awaitAll watches a list until a condition on all of it holds. That the API server goes away in between is no error.
-func (k *Kit) awaitAll(ctx context.Context, list client.ObjectList, holds func(set) bool, opts ...client.ListOption) error {
+func (k *Kit) awaitAll(
+	ctx context.Context, list client.ObjectList, holds func(set) bool, opts ...client.ListOption,
+) error {
 	for {
 		done, err := k.follow(ctx, list, holds, opts)
 		if done {
@@ -93,7 +94,9 @@ func (k *Kit) awaitAll(ctx context.Context, list client.ObjectList, holds func(s
 }
 
 // follow is one read, and one watch from there on.
-func (k *Kit) follow(ctx context.Context, list client.ObjectList, holds func(set) bool, opts []client.ListOption) (bool, error) {
+func (k *Kit) follow(
+	ctx context.Context, list client.ObjectList, holds func(set) bool, opts []client.ListOption,
+) (bool, error) {
 	if err := k.List(ctx, list, opts...); err != nil {
 		return false, err
 	}
@@ -153,7 +156,7 @@ func (s *Space) AwaitGone(t testing.TB, o client.Object) {
 // AwaitReady waits until a Workspace is Ready for its present generation.
 func (s *Space) AwaitReady(t testing.TB, w *v1alpha1.Workspace) {
 	t.Helper()
-	Await(t, s, w, "Ready", Ready)
+	Await(t, s, w, Ready)
 }
 
 // Ready tells whether a Workspace is Ready for its present generation.
@@ -165,7 +168,7 @@ func Ready(w *v1alpha1.Workspace) bool {
 // AwaitReason waits until Ready is not True for a reason, which is returned with its message.
 func (s *Space) AwaitReason(t testing.TB, w *v1alpha1.Workspace, reason job.Class) string {
 	t.Helper()
-	Await(t, s, w, "not Ready because of "+string(reason), func(w *v1alpha1.Workspace) bool {
+	Await(t, s, w, func(w *v1alpha1.Workspace) bool {
 		c := Condition(w, v1alpha1.ConditionReady)
 		return c.Status != "True" && c.Reason == string(reason)
 	})
@@ -173,10 +176,13 @@ func (s *Space) AwaitReason(t testing.TB, w *v1alpha1.Workspace, reason job.Clas
 }
 
 // AwaitRun waits for a finished Run of the Workspace that fits, and returns it.
-func (s *Space) AwaitRun(t testing.TB, w *v1alpha1.Workspace, what string, fits func(*v1alpha1.Run) bool) *v1alpha1.Run {
+func (s *Space) AwaitRun(t testing.TB, w *v1alpha1.Workspace, what string, fits runs) *v1alpha1.Run {
 	t.Helper()
 	return s.awaitRun(t, w, what, func(r *v1alpha1.Run) bool { return r.Status.FinishedAt != nil && fits(r) })
 }
+
+// runs picks some.
+type runs = func(*v1alpha1.Run) bool
 
 // AwaitPod waits until a Run of the Workspace has a Pod, and returns the Run.
 func (s *Space) AwaitPod(t testing.TB, w *v1alpha1.Workspace) *v1alpha1.Run {
@@ -186,7 +192,7 @@ func (s *Space) AwaitPod(t testing.TB, w *v1alpha1.Workspace) *v1alpha1.Run {
 	})
 }
 
-func (s *Space) awaitRun(t testing.TB, w *v1alpha1.Workspace, what string, fits func(*v1alpha1.Run) bool) *v1alpha1.Run {
+func (s *Space) awaitRun(t testing.TB, w *v1alpha1.Workspace, what string, fits runs) *v1alpha1.Run {
 	t.Helper()
 	ctx, cancel := s.deadline(t)
 	defer cancel()
@@ -227,10 +233,8 @@ func Condition(w *v1alpha1.Workspace, kind string) metav1.Condition {
 	return metav1.Condition{}
 }
 
-// AwaitAny waits until one object of a kind fits.
-func (s *Space) AwaitAny(t testing.TB, list client.ObjectList, what string, fits func(client.Object) bool,
-	opts ...client.ListOption,
-) {
+// AwaitAny waits until one object of a kind, anywhere in the namespace, fits.
+func (s *Space) AwaitAny(t testing.TB, list client.ObjectList, what string, fits func(client.Object) bool) {
 	t.Helper()
 	ctx, cancel := s.deadline(t)
 	defer cancel()
@@ -241,7 +245,7 @@ func (s *Space) AwaitAny(t testing.TB, list client.ObjectList, what string, fits
 			}
 		}
 		return false
-	}, opts...)
+	}, client.InNamespace(s.Name))
 	if err != nil {
 		t.Fatalf("waiting until %s: %v", what, err)
 	}

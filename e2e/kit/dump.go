@@ -57,15 +57,16 @@ func writeYAML(out io.Writer, list client.ObjectList) {
 			object.SetManagedFields(nil)
 		}
 		text, err := yaml.Marshal(o)
-		_, _ = fmt.Fprintf(out, "---\n%s", text)
+		fmt.Fprintf(out, "---\n%s", text)
 		return err
 	})
 }
 
 func (s *Space) writeLog(ctx context.Context, out io.Writer, namespace, pod string) {
-	text, err := s.Set.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{TailLines: new(int64(logTail))}).DoRaw(ctx)
+	options := &corev1.PodLogOptions{TailLines: new(int64(logTail))}
+	text, err := s.Set.CoreV1().Pods(namespace).GetLogs(pod, options).DoRaw(ctx)
 	if err != nil {
-		_, _ = fmt.Fprintln(out, err)
+		fmt.Fprintln(out, err)
 	}
 	_, _ = out.Write(text)
 }
@@ -73,12 +74,12 @@ func (s *Space) writeLog(ctx context.Context, out io.Writer, namespace, pod stri
 func (s *Space) writeEvents(ctx context.Context, out io.Writer) {
 	events, err := s.Set.CoreV1().Events(s.Name).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		_, _ = fmt.Fprintln(out, err)
+		fmt.Fprintln(out, err)
 		return
 	}
-	_, _ = fmt.Fprintln(out, "\n--- events")
+	fmt.Fprintln(out, "\n--- events")
 	for _, e := range events.Items {
-		_, _ = fmt.Fprintf(out, "%s %s %s/%s %s: %s\n", e.LastTimestamp.Format(time.TimeOnly), e.Type, e.InvolvedObject.Kind,
+		fmt.Fprintf(out, "%s %s %s/%s %s: %s\n", e.LastTimestamp.Format(time.TimeOnly), e.Type, e.InvolvedObject.Kind,
 			e.InvolvedObject.Name, e.Reason, e.Message)
 	}
 }
@@ -87,22 +88,27 @@ func (s *Space) writeEvents(ctx context.Context, out io.Writer) {
 func (s *Space) writeController(ctx context.Context, out io.Writer) {
 	pods, err := s.Set.CoreV1().Pods(System).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		_, _ = fmt.Fprintln(out, err)
+		fmt.Fprintln(out, err)
 		return
 	}
 	for _, p := range pods.Items {
 		text, err := s.Set.CoreV1().Pods(System).GetLogs(p.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
 		if err != nil {
-			_, _ = fmt.Fprintln(out, err)
+			fmt.Fprintln(out, err)
 		}
-		var lines []string
-		for line := range strings.Lines(string(text)) {
-			if strings.Contains(line, s.Name) {
-				lines = append(lines, line)
-			}
-		}
-		_, _ = fmt.Fprintf(out, "\n--- %s: %d restarts\n%s", p.Name, restarts(&p), strings.Join(lines[max(0, len(lines)-logTail):], ""))
+		fmt.Fprintf(out, "\n--- %s: %d restarts\n%s", p.Name, restarts(&p), about(string(text), s.Name))
 	}
+}
+
+// about is the last lines that mention a name.
+func about(text, name string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, name) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-logTail):], "")
 }
 
 func restarts(p *corev1.Pod) (n int32) {

@@ -76,7 +76,8 @@ func (k *Kit) SecondController(t testing.TB) {
 	if err := k.Get(t.Context(), client.ObjectKey{Namespace: System, Name: "plumbline-controller"}, &first); err != nil {
 		t.Fatal(err)
 	}
-	second := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: System, Name: "second-controller"}, Spec: first.Spec}
+	name := metav1.ObjectMeta{Namespace: System, Name: "second-controller"}
+	second := &appsv1.Deployment{ObjectMeta: name, Spec: first.Spec}
 	labels := map[string]string{"e2e.plumbline.dev/second": "true"}
 	second.Spec.Replicas = new(int32(1))
 	second.Spec.Selector = &metav1.LabelSelector{MatchLabels: labels}

@@ -1,5 +1,5 @@
-// Package kit is what the end-to-end tests share: the cluster with Plumbline in it, a namespace for each test, waiting by
-// watches, and the misbehaving cloud.
+// Package kit is what the end-to-end tests share: the cluster with Plumbline in it, a namespace for each test, waiting
+// by watches, and the misbehaving cloud.
 //
 //	TestMain --Start--> cluster + Plumbline + cloud + RunnerClass "e2e"
 //	test --NewSpace--> namespace (restricted) --Create, Await, Faults--> ... --> deleted at the test's end

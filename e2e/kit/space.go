@@ -90,7 +90,9 @@ func (s *Space) deadline(t testing.TB) (context.Context, context.CancelFunc) {
 }
 
 // Workspace is one with inline files, of the tests' RunnerClass, that tries again soon. Options change it.
-func (s *Space) Workspace(name string, files map[string]string, options ...func(*v1alpha1.Workspace)) *v1alpha1.Workspace {
+func (s *Space) Workspace(
+	name string, files map[string]string, options ...func(*v1alpha1.Workspace),
+) *v1alpha1.Workspace {
 	w := &v1alpha1.Workspace{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: name},
 		Spec: v1alpha1.WorkspaceSpec{

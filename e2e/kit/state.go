@@ -2,7 +2,6 @@ package kit
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -13,6 +12,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -97,15 +97,18 @@ func (k *Kit) forward(t testing.TB, pod string) string {
 	return ""
 }
 
-// Do sends a request for a Workspace and returns its status and body.
-func (s *StateService) Do(t testing.TB, method, path, token string, body []byte) (int, string) {
+// Request is one for the state service; the path begins with namespace and Workspace.
+type Request struct{ Method, Path, Token, Body string }
+
+// Do sends a request and returns its answer's status and body.
+func (s *StateService) Do(t testing.TB, r Request) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, s.base+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), r.Method, s.base+r.Path, strings.NewReader(r.Body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+	if r.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+r.Token)
 	}
 	res, err := s.Client.Do(req)
 	if err != nil {
@@ -128,7 +131,8 @@ func (s *Space) PodToken(t testing.TB, pod *corev1.Pod, audience string) string 
 			APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID,
 		}
 	}
-	token, err := s.Set.CoreV1().ServiceAccounts(s.Name).CreateToken(t.Context(), "default", request, metav1.CreateOptions{})
+	accounts := s.Set.CoreV1().ServiceAccounts(s.Name)
+	token, err := accounts.CreateToken(t.Context(), "default", request, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("making a token: %v", err)
 	}

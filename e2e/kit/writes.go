@@ -10,9 +10,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// CountWrites has the API server count what Plumbline's controller writes into the Space's namespace, and returns how to
-// read the count. The API server's request metrics know no users, but those of its flow control know the FlowSchema, and
-// one can be made that matches one user's writes into one namespace.
+// CountWrites has the API server count what Plumbline's controller writes into the Space's namespace, and returns how
+// to read the count. The API server's request metrics know no users, but those of its flow control know the FlowSchema,
+// and one can be made that matches one user's writes into one namespace.
 func (s *Space) CountWrites(t testing.TB) func() int {
 	t.Helper()
 	account := s.Component(t, Controller)[0].Spec.ServiceAccountName
@@ -21,7 +21,6 @@ func (s *Space) CountWrites(t testing.TB) func() int {
 		Spec: flowcontrolv1.FlowSchemaSpec{
 			PriorityLevelConfiguration: flowcontrolv1.PriorityLevelConfigurationReference{Name: "workload-low"},
 			MatchingPrecedence:         100,
-			DistinguisherMethod:        &flowcontrolv1.FlowDistinguisherMethod{Type: flowcontrolv1.FlowDistinguisherMethodByUserType},
 			Rules: []flowcontrolv1.PolicyRulesWithSubjects{{
 				Subjects: []flowcontrolv1.Subject{{
 					Kind:           flowcontrolv1.SubjectKindServiceAccount,
