@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -43,6 +44,7 @@ func TestRacingLocks(t *testing.T) {
 	w := newWorkspace(t, ns, "ws")
 	const rounds = 30
 	var inside, wins sync.Map
+	var serial atomic.Int64 // the holder's alone
 	var wg sync.WaitGroup
 	for i := range 4 {
 		_, pod := runOf(t, w, fmt.Sprintf("run-%d", i))
@@ -62,8 +64,9 @@ func TestRacingLocks(t *testing.T) {
 					t.Errorf("%s got the lock while %s held it", id, holder)
 				}
 				wins.Store(id, true)
-				c.want(t, 200, "POST "+ns+"/ws/state?ID="+id, fmt.Appendf(nil, `{"by":%q}`, id)...)
-				if got := c.want(t, 200, "GET "+ns+"/ws/state"); string(got) != fmt.Sprintf(`{"by":%q}`, id) {
+				written := fmt.Appendf(nil, `{"serial":%d,"by":%q}`, serial.Add(1), id)
+				c.want(t, 200, "POST "+ns+"/ws/state?ID="+id, written...)
+				if got := c.want(t, 200, "GET "+ns+"/ws/state"); !bytes.Equal(got, written) {
 					t.Errorf("%s reads %s", id, got)
 				}
 				inside.Delete("lock")

@@ -204,10 +204,15 @@ func (j journal) prune(ctx context.Context, keep int) error {
 	if err != nil || len(numbers) <= keep {
 		return err
 	}
+	return j.pruneOnly(ctx, numbers[:len(numbers)-keep])
+}
+
+// pruneOnly deletes these records, the lowest that there are.
+func (j journal) pruneOnly(ctx context.Context, numbers []uint64) error {
 	if err := j.store.Create(ctx, j.key(0), nil); err != nil && !errors.Is(err, ErrExists) {
 		return fmt.Errorf("marking %s: %w", j.dir, err)
 	}
-	return j.remove(ctx, numbers[:len(numbers)-keep])
+	return j.remove(ctx, numbers)
 }
 
 // erase deletes the whole journal, the mark last.
