@@ -51,6 +51,13 @@ type fakeState struct {
 	// resources: something was applied and not destroyed yet.
 	resources atomic.Bool
 	err       error
+	// forgotten are the Runs whose archives were removed.
+	forgotten []string
+}
+
+func (s *fakeState) ForgetRun(_ context.Context, _ *v1alpha1.Workspace, run string) error {
+	s.forgotten = append(s.forgotten, run)
+	return s.err
 }
 
 func (s *fakeState) Outputs(context.Context, string, string) (map[string]job.Output, error) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 )
 
 type flags struct {
@@ -17,6 +18,7 @@ type flags struct {
 	serviceName   string
 	controller    string
 	store         string
+	keepArchive   time.Duration
 	logLevel      slog.Level
 }
 
@@ -30,6 +32,7 @@ func parse(args []string) (flags, error) {
 	set.StringVar(&f.serviceName, "service-name", "plumbline-state", "Service that the certificate is for")
 	set.StringVar(&f.controller, "controller-service-account", "", "the controller's ServiceAccount, namespace:name")
 	set.StringVar(&f.store, "store", "kube://", "where states are kept; kube:// is Secrets in the system namespace")
+	set.DurationVar(&f.keepArchive, "keep-archive", 30*24*time.Hour, "age at which plans and logs of Runs are removed")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	if err := set.Parse(args); err != nil {
 		return flags{}, fmt.Errorf("reading flags: %w", err)
@@ -43,6 +46,8 @@ func (f flags) check() error {
 		return errors.New("--namespace or POD_NAMESPACE is needed")
 	case f.store != "kube://":
 		return fmt.Errorf("--store %q is not known: this release has kube://", f.store)
+	case f.keepArchive < 24*time.Hour:
+		return fmt.Errorf("--keep-archive %s is less than a day", f.keepArchive)
 	case strings.Count(f.controller, ":") != 1:
 		return errors.New("--controller-service-account is needed, as namespace:name")
 	}

@@ -78,6 +78,7 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	})
 	go certs.Keep(ctx)
 	go service.Maintain(ctx)
+	go service.MaintainArchive(ctx, f.keepArchive)
 	go sweep(ctx, store, clk, log)
 	log.InfoContext(ctx, "serving", "listen", f.listen, "namespace", f.namespace)
 	return srv.Serve(ctx, server.ListenOptions{API: api, TLS: certs.TLS(), Metrics: side, Gather: metrics})

@@ -43,11 +43,11 @@ const (
 // allowed tells whether the caller may use a route of the Workspace, as far as the identity alone says.
 func allowed(a access, id Identity, namespace, workspace string) error {
 	switch {
-	case id.Controller && (a == controls || a == readsOutputs):
+	case id.Controller && (a == controls || a == inspects || a == readsOutputs):
 		return nil
 	case id.Controller:
 		return fmt.Errorf("%w: this is for runner pods", ErrForbidden)
-	case a == controls:
+	case a == controls || a == inspects:
 		return fmt.Errorf("%w: this is for the controller", ErrForbidden)
 	case id.Namespace != namespace || id.Workspace != workspace:
 		return fmt.Errorf("%w: the token is of a run of workspace %s/%s", ErrForbidden, id.Namespace, id.Workspace)

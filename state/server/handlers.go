@@ -29,18 +29,16 @@ type answer struct {
 	body   []byte
 	// kind is the body's content type; JSON when empty.
 	kind string
-	// version is the one of the state that was read or written, for the audit line.
-	version state.Version
 }
 
 var done = answer{status: http.StatusOK}
 
 func (s *Server) getState(ctx context.Context, c call) (answer, error) {
-	v, data, err := s.Service.Newest(ctx, c.uid)
+	data, err := s.Service.State(ctx, c.uid)
 	if errors.Is(err, state.ErrNotFound) {
 		return answer{status: http.StatusNoContent}, nil
 	}
-	return answer{status: http.StatusOK, body: data, version: v}, err
+	return answer{status: http.StatusOK, body: data}, err
 }
 
 func (s *Server) postState(ctx context.Context, c call) (answer, error) {
@@ -48,13 +46,11 @@ func (s *Server) postState(ctx context.Context, c call) (answer, error) {
 		return answer{}, err
 	}
 	claim := state.Claim{Holder: c.id.holder(), LockID: c.r.URL.Query().Get("ID")}
-	v, err := s.Service.Write(ctx, c.uid, claim, c.body)
-	return answer{status: http.StatusOK, version: v}, err
+	return done, s.Service.Write(ctx, c.uid, claim, c.body)
 }
 
 func (s *Server) deleteState(ctx context.Context, c call) (answer, error) {
-	v, err := s.Service.Remove(ctx, c.uid, c.id.holder())
-	return answer{status: http.StatusOK, version: v}, err
+	return done, s.Service.Remove(ctx, c.uid, c.id.holder())
 }
 
 // lock answers a conflict with the holder's own lock info, which Terraform shows.
