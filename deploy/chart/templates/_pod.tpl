@@ -65,6 +65,11 @@ env:
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+{{- if eq (index . 1) "state" }}
+# In the environment, so that kubectl exec finds them too: plumbline-state keys ...
+- name: PLUMBLINE_SEAL_KEYS_SECRET
+  value: {{ include "plumbline.sealKeys" $ }}
+{{- end }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
