@@ -30,6 +30,7 @@ var statuses = []struct {
 	{state.ErrInvalid, http.StatusBadRequest},
 	{state.ErrNotHolder, http.StatusConflict},
 	{state.ErrOutdated, http.StatusConflict},
+	{state.ErrConflict, http.StatusConflict},
 	{state.ErrInUse, http.StatusConflict},
 	{state.ErrArchived, http.StatusConflict},
 	{state.ErrNotFound, http.StatusNotFound},
@@ -40,6 +41,9 @@ var statuses = []struct {
 func answerTo(err error) answer {
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return answerError(http.StatusRequestEntityTooLarge, err.Error())
+	}
+	if locked, ok := errors.AsType[*state.LockedError](err); ok && !errors.Is(err, state.ErrNotHolder) {
+		return answerError(http.StatusConflict, locked.Error())
 	}
 	for _, s := range statuses {
 		if errors.Is(err, s.err) {

@@ -9,6 +9,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -62,6 +63,8 @@ type Options struct {
 	Reports Reports
 	Clock   clock.Clock
 	Log     *slog.Logger
+	// Audit gets a line for each read and write of a state; Log when nil.
+	Audit   *slog.Logger
 	Metrics prometheus.Registerer
 }
 
@@ -73,6 +76,7 @@ type Server struct {
 
 // New returns a Server.
 func New(o Options) *Server {
+	o.Audit = cmp.Or(o.Audit, o.Log)
 	return &Server{Options: o, metrics: newMetrics(o.Metrics)}
 }
 
@@ -130,7 +134,7 @@ var routes = []route{
 // Handler serves the API.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for _, r := range slices.Concat(routes, archiveRoutes) {
+	for _, r := range slices.Concat(routes, manageRoutes, archiveRoutes) {
 		mux.Handle(r.pattern, s.observed(r))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
