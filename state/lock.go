@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -49,6 +50,8 @@ type lockRecord struct {
 	ID        string          `json:"id,omitempty"`
 	Operation string          `json:"operation,omitempty"`
 	Info      json.RawMessage `json:"info,omitempty"`
+	// Took tells that the lock was taken from somebody.
+	Took bool `json:"took,omitempty"`
 	// Until is when a person's lock passes over: there is no Pod whose end would tell.
 	Until time.Time `json:"until,omitzero"`
 	// Forced says who has freed somebody else's lock, and Why.
@@ -65,12 +68,40 @@ func (s *Service) Lock(ctx context.Context, uid string, by Holder, info []byte) 
 	if err != nil {
 		return err
 	}
-	return s.moveLock(ctx, uid, next, func(now lockRecord) error {
+	return s.acquire(ctx, uid, next, func(now lockRecord) error {
 		if now.heldBy(by) && now.ID == next.ID {
 			return errSettled
 		}
 		return s.passable(ctx, now)
 	})
+}
+
+// acquire makes next the lock's record, and keeps out whoever held it before.
+func (s *Service) acquire(ctx context.Context, uid string, next lockRecord, allowed func(now lockRecord) error) error {
+	err := s.moveLock(ctx, uid, &next, func(now lockRecord) error {
+		err := allowed(now)
+		next.Took = now.Holder != nil
+		if errors.Is(err, errSettled) {
+			next.Took = now.Took // the answer was lost, perhaps before the fence was up
+		}
+		return err
+	})
+	if err != nil || !next.Took {
+		return err
+	}
+	return s.fence(ctx, uid)
+}
+
+// fence repeats the newest version. A write by the lock's former holder that was allowed already, and is still on its
+// way, then finds its place taken, and is not allowed when it looks again.
+func (s *Service) fence(ctx context.Context, uid string) error {
+	_, err := s.writeVersion(ctx, uid, func(last versionHead, stored []byte) (Version, []byte, error) {
+		return last.copied(), stored, nil
+	})
+	if err != nil {
+		return fmt.Errorf("keeping the former holder out: %w", err)
+	}
+	return nil
 }
 
 // Unlock frees the lock. Freeing a free lock is fine, because the first answer may have been lost. Info may be empty
@@ -80,7 +111,8 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 	if err != nil && len(info) > 0 {
 		return err
 	}
-	return s.moveLock(ctx, uid, s.freeLock(), func(now lockRecord) error {
+	next := s.freeLock()
+	return s.moveLock(ctx, uid, &next, func(now lockRecord) error {
 		switch {
 		case now.Holder == nil:
 			return errSettled
@@ -92,18 +124,21 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 	})
 }
 
-// moveLock appends next unless allowed, told how the lock stands now, returns an error.
-func (s *Service) moveLock(ctx context.Context, uid string, next lockRecord, allowed func(now lockRecord) error) error {
-	data, err := json.Marshal(next)
-	if err != nil {
-		return fmt.Errorf("encoding lock: %w", err)
-	}
+// moveLock appends next unless allowed, told how the lock stands now, returns an error. It may still change next.
+func (s *Service) moveLock(ctx context.Context, uid string, next *lockRecord, allowed func(now lockRecord) error) error {
 	return s.applyFast(ctx, change{journal: s.locks(uid), keep: keepLocks, data: func(last record) ([]byte, error) {
 		now, err := decodeLock(last)
 		if err != nil {
 			return nil, err
 		}
-		return data, allowed(now)
+		if err := allowed(now); err != nil {
+			return nil, err
+		}
+		data, err := json.Marshal(next)
+		if err != nil {
+			return nil, fmt.Errorf("encoding lock: %w", err)
+		}
+		return data, nil
 	}})
 }
 

@@ -62,36 +62,46 @@ func (s *Service) ForceUnlock(ctx context.Context, uid, id string, by Actor) (*H
 	})
 }
 
+// takeLock takes the lock in person, and gives it back free.
 func (s *Service) takeLock(
 	ctx context.Context, uid string, by Actor, allowed func(now lockRecord) error,
 ) (*Holder, error) {
-	next := s.freeLock()
-	next.Forced, next.Why = by.Name, by.Why
 	var from *Holder
-	err := s.moveLock(ctx, uid, next, func(now lockRecord) error {
-		from = now.Holder
-		if from == nil {
-			return errSettled
+	claim, err := s.lockPersonally(ctx, uid, by, personally{operation: "unlock", allowed: func(now lockRecord) error {
+		if from = now.Holder; from == nil {
+			return errFree
 		}
 		return allowed(now)
-	})
+	}})
+	if errors.Is(err, errFree) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	if from != nil {
-		s.Log.InfoContext(ctx, "the lock was freed", "by", by.Name, "why", by.Why,
-			"namespace", from.Namespace, "run", from.Run, "pod", from.Pod)
-	}
-	return from, nil
+	s.Log.InfoContext(ctx, "the lock is taken from its holder", "by", by.Name, "why", by.Why,
+		"namespace", from.Namespace, "run", from.Run, "pod", from.Pod)
+	free := s.freeLock()
+	free.Forced, free.Why = by.Name, by.Why
+	return from, s.unlockPersonally(ctx, uid, claim, free)
+}
+
+// errFree tells that there is nothing to free.
+var errFree = errors.New("the lock is free")
+
+// personally says what a person takes the lock for, and whether they may.
+type personally struct {
+	operation string
+	allowed   func(now lockRecord) error
 }
 
 // lockPersonally takes the lock for a moment.
-func (s *Service) lockPersonally(ctx context.Context, uid string, by Actor, operation string) (Claim, error) {
+func (s *Service) lockPersonally(ctx context.Context, uid string, by Actor, p personally) (Claim, error) {
 	if by.Name == "" {
-		return Claim{}, fmt.Errorf("%w: who asks for a %s must be known", ErrInvalid, operation)
+		return Claim{}, fmt.Errorf("%w: who asks for a %s must be known", ErrInvalid, p.operation)
 	}
 	claim := Claim{Holder: Holder{Person: by.Name}, LockID: rand.Text()}
-	info, err := json.Marshal(map[string]string{"ID": claim.LockID, "Operation": operation, "Who": by.Name})
+	info, err := json.Marshal(map[string]string{"ID": claim.LockID, "Operation": p.operation, "Who": by.Name})
 	if err != nil {
 		return Claim{}, fmt.Errorf("encoding lock info: %w", err)
 	}
@@ -100,14 +110,15 @@ func (s *Service) lockPersonally(ctx context.Context, uid string, by Actor, oper
 		return Claim{}, err
 	}
 	next.Until = next.At.Add(personalLock)
-	return claim, s.moveLock(ctx, uid, next, func(now lockRecord) error { return s.passable(ctx, now) })
+	next.Forced, next.Why = by.Name, by.Why
+	return claim, s.acquire(ctx, uid, next, p.allowed)
 }
 
 // unlockPersonally gives the lock back, also when the caller has gone meanwhile; what fails passes over by itself.
-func (s *Service) unlockPersonally(ctx context.Context, uid string, claim Claim) error {
+func (s *Service) unlockPersonally(ctx context.Context, uid string, claim Claim, free lockRecord) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
-	err := s.moveLock(ctx, uid, s.freeLock(), func(now lockRecord) error {
+	err := s.moveLock(ctx, uid, &free, func(now lockRecord) error {
 		if !now.heldBy(claim.Holder) || now.ID != claim.LockID {
 			return errSettled
 		}

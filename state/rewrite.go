@@ -97,5 +97,6 @@ func sameVersion(r record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	head.Version = head.copied()
 	return encodeVersion(head, data)
 }

@@ -37,11 +37,12 @@ func (s *Service) Write(ctx context.Context, uid string, by Claim, data []byte) 
 	if err != nil {
 		return Version{}, err
 	}
-	if err := s.holds(ctx, uid, by); err != nil {
-		return Version{}, err
-	}
 	v.Run = by.Run
 	return s.writeVersion(ctx, uid, func(last versionHead, stored []byte) (Version, []byte, error) {
+		// After the look at the newest version: whoever takes the lock over from now on puts a fence behind that one.
+		if err := s.holds(ctx, uid, by); err != nil {
+			return Version{}, nil, err
+		}
 		if len(stored) == 0 {
 			return v, data, nil
 		}
@@ -55,14 +56,12 @@ func (s *Service) Write(ctx context.Context, uid string, by Claim, data []byte) 
 // Remove makes the state empty; the versions before it stay until they are pruned. The caller's Run must hold the lock
 // (Terraform sends no lock ID here).
 func (s *Service) Remove(ctx context.Context, uid string, by Holder) (Version, error) {
-	_, lock, err := s.newestLock(ctx, uid)
-	if err != nil {
-		return Version{}, err
-	}
-	if !lock.heldBy(by) {
-		return Version{}, lock.refusal()
-	}
 	return s.writeVersion(ctx, uid, func(last versionHead, stored []byte) (Version, []byte, error) {
+		if _, lock, err := s.newestLock(ctx, uid); err != nil {
+			return Version{}, nil, err
+		} else if !lock.heldBy(by) {
+			return Version{}, nil, lock.refusal()
+		}
 		if last.Number > 0 && len(stored) == 0 {
 			return last.Version, nil, errSettled
 		}
@@ -177,7 +176,7 @@ func (s *Service) Version(ctx context.Context, uid string, number uint64) (Versi
 	return head.Version, data, err
 }
 
-// rollbackTimeout ends a rollback long before its lock may pass over, so that the two can't meet.
+// A person's lock passes over by itself, for there is no Pod whose end would tell; a rollback ends long before.
 const (
 	rollbackTimeout = 20 * time.Second
 	personalLock    = 2 * time.Minute
@@ -194,7 +193,9 @@ func (s *Service) Rollback(ctx context.Context, uid string, number uint64, by Ac
 	if len(data) == 0 {
 		return Version{}, fmt.Errorf("%w: version %d is a removal; there is no state to go back to", ErrInvalid, number)
 	}
-	claim, err := s.lockPersonally(ctx, uid, by, "rollback")
+	claim, err := s.lockPersonally(ctx, uid, by, personally{operation: "rollback", allowed: func(now lockRecord) error {
+		return s.passable(ctx, now)
+	}})
 	if err != nil {
 		return Version{}, err
 	}
@@ -209,7 +210,7 @@ func (s *Service) Rollback(ctx context.Context, uid string, number uint64, by Ac
 		}
 		return v, body, err
 	})
-	return v, errors.Join(err, s.unlockPersonally(ctx, uid, claim))
+	return v, errors.Join(err, s.unlockPersonally(ctx, uid, claim, s.freeLock()))
 }
 
 // withSerial returns the state with another serial, and everything else as it is.

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -26,6 +27,8 @@ type Version struct {
 	Person     string `json:"person,omitempty"`
 	Why        string `json:"why,omitempty"`
 	RollbackOf uint64 `json:"rollbackOf,omitempty"`
+	// CopyOf is the version that this one repeats, because the lock was taken from somebody, or to seal it.
+	CopyOf uint64 `json:"copyOf,omitempty"`
 }
 
 // Actor is a person who interferes, or the controller on its own.
@@ -124,6 +127,14 @@ func (h versionHead) followedBy(v Version, keep int) versionHead {
 	}
 	next.Past = next.Past[:min(len(next.Past), keep+pruneEvery)]
 	return next
+}
+
+// copied is the version that repeats this one.
+func (h versionHead) copied() Version {
+	v := h.Version
+	v.CopyOf = cmp.Or(v.CopyOf, h.Number)
+	v.Digest = cmp.Or(v.Digest, digest(nil)) // before the first
+	return v
 }
 
 func (h versionHead) highestSerial() uint64 {
