@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,12 +18,15 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	sigclient "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/state"
 	"github.com/plumbline-dev/plumbline/state/client"
+	"github.com/plumbline-dev/plumbline/state/seal"
+	"github.com/plumbline-dev/plumbline/state/statetest"
 	"github.com/plumbline-dev/plumbline/state/store/kube"
 	"github.com/plumbline-dev/plumbline/state/store/storetest"
 )
@@ -30,6 +34,56 @@ import (
 func TestKubeStoreConformance(t *testing.T) {
 	c := kubeClient(t)
 	storetest.Run(t, func(t *testing.T) state.Store { return kube.New(c, newNamespace(t)) })
+}
+
+func TestPromisesOverKube(t *testing.T) {
+	c := kubeClient(t)
+	statetest.Run(t, 2, func(t *testing.T) state.Store { return kube.New(c, newNamespace(t)) })
+}
+
+// What is at rest in the cluster is sealed, and a server without the key, or with another, doesn't start.
+func TestSealedAtRest(t *testing.T) {
+	c, ns := kubeClient(t), newNamespace(t)
+	open := func() (*seal.Store, error) {
+		return seal.Open(t.Context(), seal.Options{
+			Store: kube.New(c, ns), Clock: clock.RealClock{}, Log: slog.New(slog.DiscardHandler),
+			Ring: seal.SecretRing{Client: c, Secret: sigclient.ObjectKey{Namespace: ns, Name: "keys"}},
+		})
+	}
+	one, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const value = "hunter2-hunter2-hunter2"
+	if err := one.Create(t.Context(), "state/u/000000000001", []byte(value)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.Rotate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.Create(t.Context(), "state/u/000000000002", []byte(value)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := other.Get(t.Context(), "state/u/000000000002"); err != nil || string(got) != value {
+		t.Errorf("the other replica reads %q, %v", got, err)
+	}
+	raw := kube.New(c, ns)
+	for _, key := range []string{"state/u/000000000001", "state/u/000000000002"} {
+		if got, err := raw.Get(t.Context(), key); err != nil || bytes.Contains(got, []byte(value)) {
+			t.Errorf("at rest there is %q, %v", got, err)
+		}
+	}
+	ring := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "keys"}}
+	if err := c.Delete(t.Context(), ring); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(); !errors.Is(err, seal.ErrNoRing) {
+		t.Errorf("without the key ring: got %v, want ErrNoRing", err)
+	}
 }
 
 func lockInfo(id string) []byte {

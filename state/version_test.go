@@ -299,3 +299,42 @@ func TestRewrite(t *testing.T) {
 		t.Errorf("the lock was lost: %v", err)
 	}
 }
+
+// The former holder's write is allowed, and then held up on its way to the store until another Run has the lock.
+func TestAWriteThatIsHeldUpChangesNothing(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		take func(t *testing.T, p *pods, other *Service) error
+	}{
+		{"its pod is gone", func(t *testing.T, p *pods, other *Service) error {
+			p.gone["a"] = true
+			return other.Lock(t.Context(), uid, holder("b"), info("2"))
+		}},
+		{"somebody forced the lock", func(t *testing.T, _ *pods, other *Service) error {
+			_, err := other.ForceUnlock(t.Context(), uid, "1", Actor{Name: "bob"})
+			return errors.Join(err, other.Lock(t.Context(), uid, holder("b"), info("2")))
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			store, p := newFakeStore(), &pods{gone: map[string]bool{}}
+			s, other := newService(store, p), newService(store, p)
+			must(t, s.Lock(t.Context(), uid, holder("a"), info("1")),
+				wrote(s.Write(t.Context(), uid, claim("a", "1"), content("l", 1, "before"))))
+			store.fail = func(op, key string) error {
+				if op+" "+key == "create state/u/000000000002" {
+					store.fail = nil
+					must(t, test.take(t, p, other))
+				}
+				return nil
+			}
+			if _, err := s.Write(t.Context(), uid, claim("a", "1"), content("l", 2, "late")); !errors.Is(err, ErrNotHolder) {
+				t.Errorf("got %v, want ErrNotHolder", err)
+			}
+			v, data, err := other.Newest(t.Context(), uid)
+			if err != nil || string(data) != string(content("l", 1, "before")) || v.CopyOf != 1 {
+				t.Errorf("the state is %s (%+v, %v), want the one from before", data, v, err)
+			}
+			must(t, wrote(other.Write(t.Context(), uid, claim("b", "2"), content("l", 2, "b"))))
+		})
+	}
+}
