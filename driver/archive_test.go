@@ -166,7 +166,8 @@ func TestShipperKeepsHeadAndTail(t *testing.T) {
 		s.start(t.Context(), func(_ context.Context, c newChunk) error {
 			b.state.mu.Lock()
 			defer b.state.mu.Unlock()
-			if status := b.state.actArchive(fmt.Sprintf("log/%d", c.n), fmt.Sprintf("%d-%d", c.from, c.to), c.packed); status != 200 {
+			drop := fmt.Sprintf("%d-%d", c.from, c.to)
+			if status := b.state.actArchive(fmt.Sprintf("log/%d", c.n), drop, c.packed); status != http.StatusOK {
 				return fmt.Errorf("HTTP %d", status)
 			}
 			return nil

@@ -48,9 +48,6 @@ const archiveDir = "archive/"
 
 func archiveOf(uid string) string { return archiveDir + uid + "/" }
 
-// span is a range of chunks, the end not included.
-type span struct{ from, to int }
-
 // maxDrop bounds what one request deletes.
 const maxDrop = 1024
 
@@ -66,17 +63,8 @@ type NewChunk struct {
 
 // PutChunk archives a piece of a log.
 func (s *Service) PutChunk(ctx context.Context, id RunID, c NewChunk) error {
-	if err := id.check(); err != nil {
+	if err := errors.Join(id.check(), c.check()); err != nil {
 		return err
-	}
-	if c.N < 0 || c.N >= job.MaxChunks {
-		return fmt.Errorf("%w: there is no chunk %d", ErrInvalid, c.N)
-	}
-	if c.DropFrom < 0 || c.DropTo < c.DropFrom || c.DropTo > c.N || c.DropTo-c.DropFrom > maxDrop {
-		return fmt.Errorf("%w: chunks %d to %d can't be dropped with chunk %d", ErrInvalid, c.DropFrom, c.DropTo, c.N)
-	}
-	if _, err := job.UnpackChunk(c.Packed); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if err := s.createOnce(ctx, id.chunk(c.N), c.Packed); err != nil {
 		return err
@@ -85,6 +73,19 @@ func (s *Service) PutChunk(ctx context.Context, id RunID, c NewChunk) error {
 		if err := s.Store.Delete(ctx, id.chunk(n)); err != nil {
 			return fmt.Errorf("dropping chunk %d: %w", n, err)
 		}
+	}
+	return nil
+}
+
+func (c NewChunk) check() error {
+	if c.N < 0 || c.N >= job.MaxChunks {
+		return fmt.Errorf("%w: there is no chunk %d", ErrInvalid, c.N)
+	}
+	if c.DropFrom < 0 || c.DropTo < c.DropFrom || c.DropTo > c.N || c.DropTo-c.DropFrom > maxDrop {
+		return fmt.Errorf("%w: chunks %d to %d can't be dropped with chunk %d", ErrInvalid, c.DropFrom, c.DropTo, c.N)
+	}
+	if _, err := job.UnpackChunk(c.Packed); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
 }
@@ -141,8 +142,8 @@ type ArchivedChunk struct {
 	job.Chunk
 }
 
-// Chunks returns the chunks of a log from number n on, in their order; each is read when it is asked for. A Run that has
-// archived none has none: whether it has a log at all, RunLog tells.
+// Chunks returns the chunks of a log from a number on, in their order; each is read when it is asked for. A Run that
+// has archived none has none: whether it has a log at all, RunLog tells.
 func (s *Service) Chunks(ctx context.Context, id RunID, from int) iter.Seq2[ArchivedChunk, error] {
 	return func(yield func(ArchivedChunk, error) bool) {
 		numbers, err := s.chunkNumbers(ctx, id)
@@ -196,8 +197,8 @@ func (s *Service) chunk(ctx context.Context, id RunID, n int) (job.Chunk, error)
 	return c, nil
 }
 
-// RunLog returns a Run's log as one text, in which a line tells of each gap, or ErrNotFound. It is fetched from the store as
-// it is read, a chunk at a time.
+// RunLog returns a Run's log as one text, in which a line tells of each gap, or ErrNotFound. It is fetched from the
+// store as it is read, a chunk at a time.
 func (s *Service) RunLog(ctx context.Context, id RunID) (io.Reader, error) {
 	numbers, err := s.chunkNumbers(ctx, id)
 	if err != nil {

@@ -61,7 +61,8 @@ func TestArchiveOfARun(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := client.New(client.Options{URL: s.urls[0], CAFile: s.caFile, TokenFile: tokenFile})
-	if err := c.DeleteRun(t.Context(), client.Workspace{Namespace: ns, Name: "ws", UID: string(w.UID)}, "run"); err != nil {
+	workspace := client.Workspace{Namespace: ns, Name: "ws", UID: string(w.UID)}
+	if err := c.DeleteRun(t.Context(), workspace, "run"); err != nil {
 		t.Error(err)
 	}
 	store := kube.New(kubeClient(t), s.namespace)

@@ -61,7 +61,9 @@ func TestLogChunks(t *testing.T) {
 		log  string
 	}{
 		{"none", nil, ""},
-		{"one after another", []put{{0, 0, "a\n", 0, 0, nil}, {1, 2, "b\n", 0, 0, nil}, {2, 4, "c\n", 0, 0, nil}}, "a\nb\nc\n"},
+		{"one after another", []put{
+			{0, 0, "a\n", 0, 0, nil}, {1, 2, "b\n", 0, 0, nil}, {2, 4, "c\n", 0, 0, nil},
+		}, "a\nb\nc\n"},
 		{"more than ten", func() (puts []put) {
 			for n := range 11 {
 				puts = append(puts, put{n, int64(n), strconv.Itoa(n % 10), 0, 0, nil})
@@ -70,7 +72,8 @@ func TestLogChunks(t *testing.T) {
 		}(), "01234567890"},
 		{"repeated", []put{{0, 0, "a\n", 0, 0, nil}, {0, 0, "a\n", 0, 0, nil}}, "a\n"},
 		{"another under the same number", []put{{0, 0, "a\n", 0, 0, nil}, {0, 0, "b\n", 0, 0, ErrArchived}}, "a\n"},
-		{"a gap", []put{{0, 0, "a\n", 0, 0, nil}, {1, 12, "b\n", 0, 0, nil}}, "a\n... 10 bytes of the log were not kept ...\nb\n"},
+		{"a gap", []put{{0, 0, "a\n", 0, 0, nil}, {1, 12, "b\n", 0, 0, nil}},
+			"a\n... 10 bytes of the log were not kept ...\nb\n"},
 		{"a gap in mid-line", []put{{0, 0, "a", 0, 0, nil}, {1, 9, "b\n", 0, 0, nil}},
 			"a\n... 8 bytes of the log were not kept ...\nb\n"},
 		{"no beginning", []put{{3, 7, "b\n", 0, 0, nil}}, "... 7 bytes of the log were not kept ...\nb\n"},
@@ -258,7 +261,7 @@ func FuzzJoin(f *testing.F) {
 	f.Fuzz(func(t *testing.T, offsets, text []byte) {
 		r := &logReader{}
 		for o := range slices.Chunk(offsets, 8) {
-			offset := int64(binary.BigEndian.Uint64(append(o, make([]byte, 8)...)) & (1<<60 - 1)) //nolint:gosec // it is masked
+			offset := int64(binary.BigEndian.Uint64(append(o, make([]byte, 8)...)) & (1<<60 - 1))
 			before := r.at
 			got := r.join(job.Chunk{Offset: offset, Text: bytes.Clone(text)})
 			if r.at < before || len(got) > len(text)+100 || (offset+int64(len(text)) <= before && len(got) > 0) {

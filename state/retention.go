@@ -25,7 +25,7 @@ func (s *Service) EraseRun(ctx context.Context, id RunID) error {
 	return s.eraseArchive(ctx, id.dir())
 }
 
-// eraseArchive removes all below a folder of the archive. What is made of it by a late request meanwhile goes by its age.
+// eraseArchive removes all below a folder of the archive. What a late request puts there meanwhile goes by its age.
 func (s *Service) eraseArchive(ctx context.Context, dir string) error {
 	keys, err := s.Store.List(ctx, dir)
 	if err != nil {
@@ -55,8 +55,8 @@ func (s *Service) MaintainArchive(ctx context.Context, keep time.Duration) {
 	}
 }
 
-// sweepArchive notes the day on which it first sees an archive, in a key of its own so that a listing tells all ages and
-// requests needn't, and removes those that have been there for longer than keep.
+// sweepArchive notes the day on which it first sees an archive, in a key of its own so that a listing tells all ages
+// and requests needn't, and removes those that have been there for longer than keep.
 func (s *Service) sweepArchive(ctx context.Context, keep time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()

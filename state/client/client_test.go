@@ -148,7 +148,8 @@ func TestDeleteRun(t *testing.T) {
 			}
 			w.WriteHeader(status)
 		})
-		if err := c.DeleteRun(t.Context(), Workspace{Namespace: "ns", Name: "vpn", UID: "u"}, "vpn-1"); !errors.Is(err, want) {
+		vpn := Workspace{Namespace: "ns", Name: "vpn", UID: "u"}
+		if err := c.DeleteRun(t.Context(), vpn, "vpn-1"); !errors.Is(err, want) {
 			t.Errorf("%d: got %v, want %v", status, err, want)
 		}
 	}
