@@ -112,7 +112,7 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 		return err
 	}
 	next := s.freeLock()
-	return s.moveLock(ctx, uid, &next, func(now lockRecord) error {
+	err = s.moveLock(ctx, uid, &next, func(now lockRecord) error {
 		switch {
 		case now.Holder == nil:
 			return errSettled
@@ -122,6 +122,11 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 			return now.refusal()
 		}
 	})
+	if errors.Is(err, errUnclear) {
+		// It may have freed the lock, which others have now: that must not look as if it had been refused.
+		return ErrBusy
+	}
+	return err
 }
 
 // moveLock appends next unless allowed, told how the lock stands now, returns an error. It may still change next.

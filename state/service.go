@@ -116,6 +116,8 @@ type change struct {
 	age     time.Duration
 	// data returns what to append after last: errSettled when that is done already, another error when it is forbidden.
 	data func(last record) ([]byte, error)
+	// unclear tells that it was tried, and may have been done and overtaken.
+	unclear bool
 }
 
 // applyFast is apply that begins with what this server believes to be the newest record, without a look: append notices
@@ -123,15 +125,18 @@ type change struct {
 func (s *Service) applyFast(ctx context.Context, c change) error {
 	if last, ok := s.hints.get(c.journal.dir); ok {
 		if data, err := c.data(last); err == nil {
-			if err := s.append(ctx, c, last, data); !errors.Is(err, errMoved) {
+			err := s.append(ctx, c, last, data)
+			if !errors.Is(err, errMoved) {
 				return err
 			}
+			c.unclear = errors.Is(err, errUnclear)
 		}
 	}
 	return s.apply(ctx, c)
 }
 
-// apply appends unless the change is settled; when somebody else was faster it looks again.
+// apply appends unless the change is settled; when somebody else was faster it looks again. A refusal is errUnclear too
+// when an attempt before it may have been the newest record for a while.
 func (s *Service) apply(ctx context.Context, c change) error {
 	for range attempts {
 		last, err := c.journal.newest(ctx)
@@ -139,15 +144,19 @@ func (s *Service) apply(ctx context.Context, c change) error {
 			return err
 		}
 		data, err := c.data(last)
-		if errors.Is(err, errSettled) {
+		switch {
+		case errors.Is(err, errSettled):
 			return nil
-		}
-		if err != nil {
+		case err != nil && c.unclear:
+			return fmt.Errorf("%w, and then: %w", errUnclear, err)
+		case err != nil:
 			return err
 		}
-		if err := s.append(ctx, c, last, data); !errors.Is(err, errMoved) {
+		err = s.append(ctx, c, last, data)
+		if !errors.Is(err, errMoved) {
 			return err
 		}
+		c.unclear = c.unclear || errors.Is(err, errUnclear)
 	}
 	return ErrBusy
 }
