@@ -130,7 +130,9 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 }
 
 // moveLock appends next unless allowed, told how the lock stands now, returns an error. It may still change next.
-func (s *Service) moveLock(ctx context.Context, uid string, next *lockRecord, allowed func(now lockRecord) error) error {
+func (s *Service) moveLock(
+	ctx context.Context, uid string, next *lockRecord, allowed func(now lockRecord) error,
+) error {
 	return s.applyFast(ctx, change{journal: s.locks(uid), keep: keepLocks, data: func(last record) ([]byte, error) {
 		now, err := decodeLock(last)
 		if err != nil {

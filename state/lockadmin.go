@@ -41,15 +41,15 @@ func (s *Service) LockStatus(ctx context.Context, uid string) (LockStatus, error
 	return st, err
 }
 
-// Release frees the lock of a holder that has certainly ended, and returns whom it was taken from: nil when the lock was
-// free. That of a holder who may be alive is a *LockedError.
+// Release frees the lock of a holder that has certainly ended, and returns whom it was taken from: nil when the lock
+// was free. That of a holder who may be alive is a *LockedError.
 func (s *Service) Release(ctx context.Context, uid string, by Actor) (*Holder, error) {
 	return s.takeLock(ctx, uid, by, func(now lockRecord) error { return s.passable(ctx, now) })
 }
 
 // ForceUnlock frees the lock whoever holds it; the lock's journal keeps by whom and why. It is for people who know that
-// the holder is dead, because a write by it is refused from then on. An ID that isn't empty must be the lock's: the lock
-// that somebody looked at may have passed on since.
+// the holder is dead, because a write by it is refused from then on. An ID that isn't empty must be the lock's: the
+// lock that somebody looked at may have passed on since.
 func (s *Service) ForceUnlock(ctx context.Context, uid, id string, by Actor) (*Holder, error) {
 	if by.Name == "" {
 		return nil, fmt.Errorf("%w: who frees the lock must be known", ErrInvalid)

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Rewrite stores anew what is fine no longer, as the store's wrapper tells. Records can't be overwritten: the newest one
-// is appended again, and those up to the last that is not fine are pruned; older versions of a state go with them.
+// Rewrite stores anew what is fine no longer, as the store's wrapper tells. Records can't be overwritten: the newest
+// one is appended again, and those up to the last that is not fine are pruned; older versions of a state go with them.
 // It returns how many journals were rewritten. Requests go on meanwhile: whoever is first, the newest content stays.
 func (s *Service) Rewrite(ctx context.Context, fine func(ctx context.Context, key string) (bool, error)) (int, error) {
 	n := 0
@@ -57,7 +57,7 @@ func (s *Service) rewrite(
 	}
 	// A writer that hasn't looked yet whether the record before its own still stands must find it.
 	for n := len(numbers) - last - 1; n < keepLeast; n++ {
-		if err := s.repeat(ctx, j, numbers[last]+uint64(n), again); err != nil { //nolint:gosec // n is 0 or 1
+		if err := s.repeat(ctx, j, numbers[last]+uint64(n), again); err != nil {
 			return false, err
 		}
 	}

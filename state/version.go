@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -148,11 +149,11 @@ func (s *Service) describeAll(
 	ctx context.Context, uid string, numbers []uint64, known map[uint64]Version,
 ) ([]Version, error) {
 	versions := make([]Version, 0, len(numbers))
-	for i := len(numbers) - 1; i >= 0; i-- {
-		v, ok := known[numbers[i]]
+	for _, n := range slices.Backward(numbers) {
+		v, ok := known[n]
 		if !ok {
 			var err error
-			if v, _, err = s.Version(ctx, uid, numbers[i]); errors.Is(err, ErrNotFound) {
+			if v, _, err = s.Version(ctx, uid, n); errors.Is(err, ErrNotFound) {
 				continue // pruned meanwhile
 			} else if err != nil {
 				return nil, err

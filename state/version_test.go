@@ -82,8 +82,8 @@ func history(t *testing.T, o Options, serials ...int) (*Service, *clocktesting.F
 func summary(versions []Version) []string {
 	var lines []string
 	for _, v := range versions {
-		lines = append(lines, fmt.Sprintf("%d %s serial %d %s%s of %d", v.Number, v.At.Format("15:04"), v.Serial, v.Run, v.Person,
-			v.RollbackOf))
+		lines = append(lines, fmt.Sprintf("%d %s serial %d %s%s of %d", v.Number, v.At.Format("15:04"), v.Serial, v.Run,
+			v.Person, v.RollbackOf))
 	}
 	return lines
 }
@@ -225,7 +225,9 @@ func TestLockStatusAndForce(t *testing.T) {
 	must(t, s.Lock(t.Context(), uid, holder("a"), info("1")))
 	st, err := s.LockStatus(t.Context(), uid)
 	a := holder("a")
-	want := LockStatus{Held: true, Holder: &a, Since: s.Clock.Now(), ID: "1", Operation: "OperationTypeApply", Info: info("1")}
+	want := LockStatus{
+		Held: true, Holder: &a, Since: s.Clock.Now(), ID: "1", Operation: "OperationTypeApply", Info: info("1"),
+	}
 	if diff := cmp.Diff(want, st); diff != "" || err != nil {
 		t.Errorf("status (-want +got, %v):\n%s", err, diff)
 	}
@@ -288,7 +290,8 @@ func TestRewrite(t *testing.T) {
 			t.Errorf("%s is still there", key)
 		}
 	}
-	if v, data, err := s.Newest(t.Context(), uid); err != nil || v.Serial != 3 || string(data) != string(content("l", 3, "run-3")) {
+	v, data, err := s.Newest(t.Context(), uid)
+	if err != nil || v.Serial != 3 || string(data) != string(content("l", 3, "run-3")) {
 		t.Errorf("state: got %+v, %s, %v", v, data, err)
 	}
 	if data, err := s.Outputs(t.Context(), uid); err != nil || string(data) != `{"a":1}` {

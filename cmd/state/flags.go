@@ -56,7 +56,8 @@ func parseAny(args []string) (flags, error) {
 	set.StringVar(&f.tlsSecret, "tls-secret", "plumbline-state-tls", "Secret of the certificate; made when missing")
 	set.StringVar(&f.serviceName, "service-name", "plumbline-state", "Service that the certificate is for")
 	set.StringVar(&f.controller, "controller-service-account", "", "the controller's ServiceAccount, namespace:name")
-	set.StringVar(&f.store, "store", cmp.Or(os.Getenv("PLUMBLINE_STORE"), "kube://"), "where states are kept; kube:// is Secrets in the system namespace")
+	set.StringVar(&f.store, "store", cmp.Or(os.Getenv("PLUMBLINE_STORE"), "kube://"),
+		"where states are kept; kube:// is Secrets in the system namespace")
 	set.DurationVar(&f.keepArchive, "keep-archive", 30*24*time.Hour, "age at which plans and logs of Runs are removed")
 	set.IntVar(&f.keepVersions, "keep-versions", state.DefaultKeepVersions, "how many versions of each state are kept")
 	set.DurationVar(&f.keepAge, "keep-age", 0, "how long versions before the newest are kept at most; 0 is for ever")

@@ -48,8 +48,8 @@ func (s *Store) Status(ctx context.Context) (Status, error) {
 	return st, nil
 }
 
-// Rotate puts a new primary key on the ring, and begins a new data key under it. The old ones are read with until they are
-// pruned. Replicas that run learn of it when they meet the first value, and within refreshEvery in any case.
+// Rotate puts a new primary key on the ring, and begins a new data key under it. The old ones are read with until they
+// are pruned. Replicas that run learn of it when they meet the first value, and within refreshEvery in any case.
 func (s *Store) Rotate(ctx context.Context) (Status, error) {
 	r, err := s.changeRing(ctx, withNewPrimary)
 	if err != nil {

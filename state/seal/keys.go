@@ -46,8 +46,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, s.refresh(ctx)
 }
 
-// begin makes the first keys, unless something is sealed with others. Replicas may do so at once: data keys are many, and
-// the key ring is the one that was created first.
+// begin makes the first keys, unless something is sealed with others. Replicas may do so at once: data keys are many,
+// and the key ring is the one that was created first.
 func (s *Store) begin(ctx context.Context) error {
 	sealed, err := s.anySealed(ctx)
 	if err != nil {

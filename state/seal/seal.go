@@ -6,7 +6,7 @@
 //	key ring -> Ring: a Secret, which is backed up apart from the store
 //
 // Values are only ever created, so they can't be rewritten when a key changes. That is what the data keys are for: a
-// rotation begins a new one, and resealing wraps those few anew (see docs/adr/0009). That they can be unwrapped is
+// rotation begins a new one, and resealing wraps those few anew (see docs/adr/0010). That they can be unwrapped is
 // checked at the start: a store whose key is missing or wrong never looks like an empty one.
 package seal
 

@@ -277,7 +277,8 @@ func TestTheControllerManagesLocksAndVersions(t *testing.T) {
 	want(200, `{"versions":null}`, controller("GET", "/versions"))
 	want(200, "", exchange{token: oneRun, method: "LOCK", path: st, body: lock1})
 	want(200, "", exchange{token: oneRun, method: "POST", path: st + "?ID=1", body: `{"serial":3,"lineage":"l"}`})
-	want(409, "lineage \\\"m\\\"", exchange{token: oneRun, method: "POST", path: st + "?ID=1", body: `{"serial":4,"lineage":"m"}`})
+	other := `{"serial":4,"lineage":"m"}`
+	want(409, "lineage \\\"m\\\"", exchange{token: oneRun, method: "POST", path: st + "?ID=1", body: other})
 	want(200, `"run":"a","serial":3,"lineage":"l"`, controller("GET", "/versions"))
 	want(200, `"held":true,"holder":{"namespace":"ns","run":"a"`, controller("GET", "/lock"))
 	want(409, "locked by run ns/a", controller("DELETE", "/lock"))

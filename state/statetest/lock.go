@@ -103,7 +103,7 @@ func linearizable(t *testing.T, rounds int, open func(t *testing.T) state.Store)
 	t.Helper()
 	words, kills := map[string]int{}, 0
 	for round := range rounds {
-		w := newWorld(open(t), uint64(round), lockOdds) //nolint:gosec // rounds are few
+		w := newWorld(open(t), uint64(round), lockOdds)
 		clk := clock.RealClock{}
 		h := &history{clock: clk, start: clk.Now()}
 		r := newReplicas(t.Context(), w, 3)

@@ -47,7 +47,8 @@ type world struct {
 }
 
 func newWorld(store state.Store, seed uint64, odds float64) *world {
-	return &world{store: store, odds: odds, rnd: rand.New(rand.NewPCG(seed, seed)), gone: map[string]bool{}} //nolint:gosec // a seed makes it repeatable
+	rnd := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a seed makes it repeatable
+	return &world{store: store, odds: odds, rnd: rnd, gone: map[string]bool{}}
 }
 
 func (w *world) roll() float64 {

@@ -32,8 +32,9 @@ type contest struct {
 	t *testing.T
 
 	mu        sync.Mutex
-	inside    string        // who holds the lock, as far as clients know
-	freed     chan struct{} // closed when somebody lets go
+	inside    string   // who holds the lock, as far as clients know
+	queue     []waiter // those who were refused
+	epoch     int      // counts who let go
 	acked     []state.Version
 	ackedBy   map[string]bool
 	refused   int
@@ -45,7 +46,7 @@ type contest struct {
 func writers(t *testing.T, store state.Store) {
 	t.Helper()
 	w := newWorld(store, 42, writerOdds)
-	c := &contest{replicas: newReplicas(t.Context(), w, 3), t: t, freed: make(chan struct{}), ackedBy: map[string]bool{}}
+	c := &contest{replicas: newReplicas(t.Context(), w, 3), t: t, ackedBy: map[string]bool{}}
 	var wg sync.WaitGroup
 	for i := range manyWriters {
 		wg.Go(func() { c.write(t.Context(), fmt.Sprintf("writer-%03d", i)) })
@@ -70,21 +71,22 @@ func (c *contest) write(ctx context.Context, name string) {
 		}
 		c.leave(run)
 		c.until(func() error { return c.pick().Unlock(ctx, workspace, holder(run), lockInfo(run)) })
-		c.wake()
+		c.release()
 		if ok {
 			return
 		}
 	}
 }
 
-// lock asks again whenever somebody has let go.
+// lock asks again when somebody has let go.
 func (c *contest) lock(ctx context.Context, run string) {
 	for {
-		freed := c.waiting()
+		epoch := c.now()
 		err := c.pick().Lock(ctx, workspace, holder(run), lockInfo(run))
-		if _, locked := errors.AsType[*state.LockedError](err); locked {
+		if locked, ok := errors.AsType[*state.LockedError](err); ok {
 			c.count(&c.refused)
-			<-freed
+			c.wake(locked.Holder.Run, 0) // it may have the lock by a request that came late, and not know
+			<-c.wait(run, epoch)
 			continue
 		}
 		if err == nil {
@@ -164,7 +166,7 @@ func (c *contest) die(run string) {
 	c.leave(run)
 	c.count(&c.deaths)
 	c.world.bury(run)
-	c.wake()
+	c.release()
 }
 
 func (c *contest) ack(run string, v state.Version) {
@@ -179,17 +181,55 @@ func (c *contest) count(n *int) {
 	*n++
 }
 
-func (c *contest) waiting() chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.freed
+// waiter is a Run that waits to be woken.
+type waiter struct {
+	run   string
+	woken chan struct{}
 }
 
-func (c *contest) wake() {
+// wakers is how many try at once when somebody lets go: enough for a race, and not so many that a server chokes on it.
+const wakers = 4
+
+func (c *contest) now() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	close(c.freed)
-	c.freed = make(chan struct{})
+	return c.epoch
+}
+
+// wait queues the Run, unless somebody has let go since it asked.
+func (c *contest) wait(run string, epoch int) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := waiter{run: run, woken: make(chan struct{})}
+	if epoch != c.epoch {
+		close(w.woken)
+	} else {
+		c.queue = append(c.queue, w)
+	}
+	return w.woken
+}
+
+// wake wakes this Run, and as many others.
+func (c *contest) wake(run string, others int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = slices.DeleteFunc(c.queue, func(w waiter) bool {
+		if w.run != run && others == 0 {
+			return false
+		}
+		if w.run != run {
+			others--
+		}
+		close(w.woken)
+		return true
+	})
+}
+
+func (c *contest) release() {
+	c.mu.Lock()
+	c.epoch++
+	c.mu.Unlock()
+	c.wake("", wakers)
 }
 
 // check looks at what is stored in the end.
