@@ -6,6 +6,8 @@
 // The Service knows nothing of HTTP or tokens: it is told which Workspace (by UID) and which Holder, and keeps three
 // journals for each Workspace: lock/<uid>, state/<uid> and outputs/<uid>. All correctness rests on Store.Create being
 // atomic, so any number of servers can work side by side over one store.
+//
+// Beside the journals lies the archive: what Runs leave behind, written once (archive.go), for a time (retention.go).
 package state
 
 import (
