@@ -50,22 +50,16 @@ func TestSealedAtRest(t *testing.T) {
 			Ring: seal.SecretRing{Client: c, Secret: sigclient.ObjectKey{Namespace: ns, Name: "keys"}},
 		})
 	}
-	one, err := open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := open()
-	if err != nil {
+	one, err1 := open()
+	other, err2 := open()
+	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
 	const value = "hunter2-hunter2-hunter2"
-	if err := one.Create(t.Context(), "state/u/000000000001", []byte(value)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := one.Rotate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := one.Create(t.Context(), "state/u/000000000002", []byte(value)); err != nil {
+	first := one.Create(t.Context(), "state/u/000000000001", []byte(value))
+	_, rotated := one.Rotate(t.Context())
+	second := one.Create(t.Context(), "state/u/000000000002", []byte(value))
+	if err := errors.Join(first, rotated, second); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := other.Get(t.Context(), "state/u/000000000002"); err != nil || string(got) != value {

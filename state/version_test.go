@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -99,10 +100,8 @@ func TestVersions(t *testing.T) {
 	if diff := cmp.Diff(want, summary(versions)); diff != "" || err != nil {
 		t.Errorf("versions (-want +got, %v):\n%s", err, diff)
 	}
-	for _, op := range store.ops {
-		if op == "get state/u/000000000001" || op == "get state/u/000000000002" {
-			t.Errorf("listing has read an old state: %s", op)
-		}
+	if ops := strings.Join(store.ops, "\n"); strings.Contains(ops, "get state/u/000000000001") {
+		t.Errorf("listing has read an old state:\n%s", ops)
 	}
 	v, data, err := s.Version(t.Context(), uid, 2)
 	if err != nil || string(data) != string(content("l", 5, "run-5")) {
@@ -112,9 +111,16 @@ func TestVersions(t *testing.T) {
 		t.Errorf("version 2 describes itself otherwise than the list does:\n%s", diff)
 	}
 	for n, want := range map[uint64]error{0: ErrInvalid, 4: ErrNotFound} {
-		if _, _, err := s.Version(t.Context(), uid, n); !errors.Is(err, want) {
-			t.Errorf("version %d: got %v, want %v", n, err, want)
-		}
+		_, _, err := s.Version(t.Context(), uid, n)
+		wantErr(t, fmt.Sprint("version ", n), err, want)
+	}
+}
+
+// wantErr compares a LockedError by its kind alone.
+func wantErr(t *testing.T, what string, got, want error) {
+	t.Helper()
+	if !matches(got, want) {
+		t.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }
 
@@ -231,24 +237,19 @@ func TestLockStatusAndForce(t *testing.T) {
 	if diff := cmp.Diff(want, st); diff != "" || err != nil {
 		t.Errorf("status (-want +got, %v):\n%s", err, diff)
 	}
-	if _, err := s.Release(t.Context(), uid, by); !matches(err, errLocked) {
-		t.Errorf("releasing while the pod may live: got %v, want LockedError", err)
-	}
-	if _, err := s.ForceUnlock(t.Context(), uid, "other", by); !errors.Is(err, ErrConflict) {
-		t.Errorf("forcing another lock: got %v, want ErrConflict", err)
-	}
-	if _, err := s.ForceUnlock(t.Context(), uid, "1", Actor{}); !errors.Is(err, ErrInvalid) {
-		t.Errorf("forcing by nobody: got %v, want ErrInvalid", err)
-	}
+	_, err = s.Release(t.Context(), uid, by)
+	wantErr(t, "releasing while the pod may live", err, errLocked)
+	_, err = s.ForceUnlock(t.Context(), uid, "other", by)
+	wantErr(t, "forcing another lock", err, ErrConflict)
+	_, err = s.ForceUnlock(t.Context(), uid, "1", Actor{})
+	wantErr(t, "forcing by nobody", err, ErrInvalid)
 	if from, err := s.ForceUnlock(t.Context(), uid, "1", by); err != nil || *from != holder("a") {
 		t.Errorf("forcing: got %v, %v; want that it was a's", from, err)
 	}
 	if st, err = s.LockStatus(t.Context(), uid); err != nil || st.Held || st.Forced != "bob" || st.Why != by.Why {
 		t.Errorf("afterwards: got %+v, %v; want it free, and by whom", st, err)
 	}
-	if _, err := s.Write(t.Context(), uid, claim("a", "1"), tfstate(1)); !errors.Is(err, ErrNotHolder) {
-		t.Errorf("the former holder writes: got %v, want ErrNotHolder", err)
-	}
+	wantErr(t, "the former holder writes", wrote(s.Write(t.Context(), uid, claim("a", "1"), tfstate(1))), ErrNotHolder)
 	must(t, s.Lock(t.Context(), uid, holder("b"), info("2")))
 	p.gone["b"] = true
 	if from, err := s.Release(t.Context(), uid, by); err != nil || *from != holder("b") {
@@ -280,15 +281,14 @@ func TestRewrite(t *testing.T) {
 	}
 	fine := func(_ context.Context, key string) (bool, error) { return !old[key], nil }
 	other := newService(store, &pods{})
-	for i, want := range []int{3, 0} {
-		if n, err := other.Rewrite(t.Context(), fine); n != want || err != nil {
-			t.Fatalf("pass %d: rewrote %d, %v; want %d", i, n, err, want)
-		}
+	first, err := other.Rewrite(t.Context(), fine)
+	must(t, err)
+	if again, err := other.Rewrite(t.Context(), fine); first != 3 || again != 0 || err != nil {
+		t.Fatalf("rewrote %d and then %d, %v; want 3 and none", first, again, err)
 	}
-	for key := range store.values {
-		if old[key] {
-			t.Errorf("%s is still there", key)
-		}
+	maps.DeleteFunc(old, func(key string, _ bool) bool { _, there := store.values[key]; return !there })
+	if len(old) > 0 {
+		t.Errorf("still there: %v", old)
 	}
 	v, data, err := s.Newest(t.Context(), uid)
 	if err != nil || v.Serial != 3 || string(data) != string(content("l", 3, "run-3")) {
@@ -298,9 +298,7 @@ func TestRewrite(t *testing.T) {
 		t.Errorf("outputs: got %s, %v", data, err)
 	}
 	must(t, wrote(s.Write(t.Context(), uid, claim("a", "1"), content("l", 4, "x"))))
-	if err := s.Lock(t.Context(), uid, holder("b"), info("2")); !matches(err, errLocked) {
-		t.Errorf("the lock was lost: %v", err)
-	}
+	wantErr(t, "locking what is held", s.Lock(t.Context(), uid, holder("b"), info("2")), errLocked)
 }
 
 // The former holder's write is allowed, and then held up on its way to the store until another Run has the lock.

@@ -97,11 +97,7 @@ func keys(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	raw, err := openStore(ctx, f, c)
-	if err != nil {
-		return err
-	}
-	sealed, err := seal.Open(ctx, f.sealing(c, raw, log))
+	sealed, err := seal.Open(ctx, f.sealing(c, openStore(f, c), log))
 	if err != nil {
 		return err
 	}

@@ -56,8 +56,8 @@ func connect(log *slog.Logger) (client.Client, error) {
 }
 
 // openStore is where the flags' store is opened, for serving and for commands on keys.
-func openStore(_ context.Context, f flags, c client.Client) (*kube.Store, error) {
-	return kube.New(c, f.namespace), nil
+func openStore(f flags, c client.Client) *kube.Store {
+	return kube.New(c, f.namespace)
 }
 
 func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) error {
@@ -77,10 +77,7 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	if err := loadCerts(ctx, certs, clk, log); err != nil {
 		return err
 	}
-	store, err := openStore(ctx, f, c)
-	if err != nil {
-		return err
-	}
+	store := openStore(f, c)
 	sealed, err := openSealed(ctx, f.sealing(c, store, log))
 	if err != nil {
 		return err

@@ -49,19 +49,22 @@ var model = porcupine.NondeterministicModel{
 	Step: func(st, input, output any) []any { return step(st.(lockState), input.(call), output.(told)) },
 }
 
-// step returns how the lock may stand after a call; nothing when the answer is impossible.
-func step(s lockState, c call, t told) []any {
-	after, can := s, false
+// effect is what a call does to the lock, and whether it can.
+func effect(s lockState, c call, t told) (lockState, bool) {
 	switch c.op {
 	case "die":
-		return []any{lockState{holder: s.holder, dead: s.dead + c.run + ";"}}
-	case "look":
-		can = t.word != "done" || s.holder == t.holder
+		return lockState{holder: s.holder, dead: s.dead + c.run + ";"}, true
 	case "lock":
-		can, after = s.passes() || s.holder == c.who(), s.with(c.who())
+		return s.with(c.who()), s.passes() || s.holder == c.who()
 	case "unlock":
-		can, after = s.holder == "" || s.holder == c.who(), s.with("")
+		return s.with(""), s.holder == "" || s.holder == c.who()
 	}
+	return s, t.word != "done" || s.holder == t.holder
+}
+
+// step returns how the lock may stand after a call; nothing when the answer is impossible.
+func step(s lockState, c call, t told) []any {
+	after, can := effect(s, c, t)
 	switch {
 	case t.word == "unknown" && can:
 		return []any{s, after}
