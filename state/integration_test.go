@@ -257,7 +257,7 @@ func TestControllerClient(t *testing.T) {
 		t.Errorf("removing a workspace with resources: got %v, want ErrInUse", err)
 	}
 	runner.want(t, 200, "LOCK "+ns+"/ws/state", lockInfo("2")...)
-	runner.want(t, 200, "POST "+ns+"/ws/state?ID=2", []byte(`{"resources":[]}`)...)
+	runner.want(t, 200, "POST "+ns+"/ws/state?ID=2", []byte(`{"serial":1,"resources":[]}`)...)
 	runner.want(t, 200, "UNLOCK "+ns+"/ws/state", lockInfo("2")...)
 	for range 2 {
 		if err := remove(); err != nil {
