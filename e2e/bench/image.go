@@ -67,7 +67,8 @@ func compose(ctx context.Context, folder, runner string) error {
 func bud(ctx context.Context, folder, reference string, push bool) (archive string, err error) {
 	buildah := func(args ...string) error { return output(exec.CommandContext(ctx, "buildah", args...)) }
 	idFile := filepath.Join(folder, "id")
-	if err := buildah("bud", "--isolation", "chroot", "--quiet", "--timestamp", "0", "--iidfile", idFile, folder); err != nil {
+	err = buildah("bud", "--isolation", "chroot", "--quiet", "--timestamp", "0", "--iidfile", idFile, folder)
+	if err != nil {
 		return "", err
 	}
 	id, err := os.ReadFile(idFile)
