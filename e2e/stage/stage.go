@@ -74,15 +74,15 @@ func Find(ctx context.Context, log tools.Logf) (*Stage, error) {
 	return s, nil
 }
 
-// look tells what there is before anything is started. A cluster that was named on purpose is asked; of ours none may
-// be running.
+// look tells what there is before anything is started. Of ours none may be running, or one that an interrupted test left
+// with a part of it stopped: that is started again, to be asked.
 func look(ctx context.Context, log tools.Logf) (before, error) {
 	kubeconfig := os.Getenv("PLUMBLINE_KUBECONFIG")
 	if kubeconfig == "" {
-		c, err := cluster.Find(ctx)
-		if errors.Is(err, cluster.ErrDown) {
+		if _, err := cluster.Find(ctx); errors.Is(err, cluster.ErrDown) {
 			return before{}, nil
 		}
+		c, err := cluster.Up(ctx, cluster.Options{Log: log})
 		if err != nil {
 			return before{}, err
 		}
