@@ -6,6 +6,7 @@
 package pod
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -61,7 +62,7 @@ func Build(in Input) *corev1.Pod {
 		},
 		Spec: corev1.PodSpec{
 			RestartPolicy:                 corev1.RestartPolicyNever,
-			ServiceAccountName:            in.Workspace.Spec.ServiceAccountName,
+			ServiceAccountName:            cmp.Or(in.Workspace.Spec.ServiceAccountName, "default"),
 			AutomountServiceAccountToken:  new(false),
 			EnableServiceLinks:            new(false),
 			SecurityContext:               podSecurity(),

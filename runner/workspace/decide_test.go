@@ -358,6 +358,19 @@ func TestNext_DoesNotDependOnTheListsOrder(t *testing.T) {
 	}
 }
 
+// TestNext_TwoRunsThatEndedInOneSecond: times are kept in seconds, and the names say nothing of the order.
+func TestNext_TwoRunsThatEndedInOneSecond(t *testing.T) {
+	written := func(version string) func(*v1alpha1.Run) {
+		return func(r *v1alpha1.Run) { r.ResourceVersion = version }
+	}
+	s := scene{workspace: vpn(), runs: runs{
+		ended("z", job.Applied).Given("fedcba9876543210", 1).With(written("99")), ended("a", job.Applied).With(written("100")),
+	}}
+	if diff := cmp.Diff(Decision{Do: Wait}, Next(s.input())); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestDelay(t *testing.T) {
 	p := RetryPolicy{MinDelay: 15 * time.Second, MaxDelay: 15 * time.Minute}
 	for _, test := range []struct {
