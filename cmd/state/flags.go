@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+
+	"github.com/plumbline-dev/plumbline/state/store/open"
 )
 
 type flags struct {
@@ -29,7 +31,8 @@ func parse(args []string) (flags, error) {
 	set.StringVar(&f.tlsSecret, "tls-secret", "plumbline-state-tls", "Secret of the certificate; made when missing")
 	set.StringVar(&f.serviceName, "service-name", "plumbline-state", "Service that the certificate is for")
 	set.StringVar(&f.controller, "controller-service-account", "", "the controller's ServiceAccount, namespace:name")
-	set.StringVar(&f.store, "store", "kube://", "where states are kept; kube:// is Secrets in the system namespace")
+	set.StringVar(&f.store, "store", "kube://", "where states are kept: kube:// (Secrets in the system namespace), "+
+		"s3://, azblob://, gs://, postgres:// or file://; see docs/state.md")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	if err := set.Parse(args); err != nil {
 		return flags{}, fmt.Errorf("reading flags: %w", err)
@@ -41,12 +44,10 @@ func (f flags) check() error {
 	switch {
 	case f.namespace == "":
 		return errors.New("--namespace or POD_NAMESPACE is needed")
-	case f.store != "kube://":
-		return fmt.Errorf("--store %q is not known: this release has kube://", f.store)
 	case strings.Count(f.controller, ":") != 1:
 		return errors.New("--controller-service-account is needed, as namespace:name")
 	}
-	return nil
+	return open.Check(f.store)
 }
 
 // dnsNames are those by which a Service is reached.

@@ -22,6 +22,9 @@ imagePullSecrets:
 {{- end }}
 securityContext:
   runAsNonRoot: true
+  {{- if not (kindIs "invalid" ($values.store).fsGroup) }}
+  fsGroup: {{ int64 $values.store.fsGroup }}
+  {{- end }}
   seccompProfile:
     type: RuntimeDefault
 {{- with $values.priorityClassName }}
@@ -65,6 +68,9 @@ env:
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+{{- with ($values.store).env }}
+{{- toYaml . | nindent 0 }}
+{{- end }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true

@@ -83,6 +83,9 @@ func find(address string) (opener, *url.URL, error) {
 		known := strings.Join(slices.Sorted(maps.Keys(openers)), "://, ")
 		return nil, nil, fmt.Errorf("%w: the scheme %q is unknown; there are %s://", ErrURL, u.Scheme, known)
 	}
+	if u.User != nil && !strings.HasPrefix(u.Scheme, "postgres") {
+		return nil, nil, fmt.Errorf("%w: %s:// takes no user or password", ErrURL, u.Scheme)
+	}
 	return open, u, nil
 }
 
