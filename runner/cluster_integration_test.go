@@ -164,7 +164,8 @@ func (c *cluster) kubelet(ctx context.Context) {
 
 func (c *cluster) end(ctx context.Context, p *corev1.Pod) error {
 	var r v1alpha1.Run
-	if err := c.client.Get(ctx, types.NamespacedName{Namespace: c.namespace, Name: p.OwnerReferences[0].Name}, &r); err != nil {
+	if err := c.client.Get(ctx, types.NamespacedName{Namespace: c.namespace, Name: p.OwnerReferences[0].Name},
+		&r); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -288,6 +289,7 @@ func (c *cluster) await(w *v1alpha1.Workspace, what string, done func(*v1alpha1.
 	if err != nil {
 		var all v1alpha1.RunList
 		_ = c.client.List(context.Background(), &all, client.InNamespace(c.namespace))
-		c.t.Fatalf("waiting for %s: %v\nWorkspace: %+v\nRuns: %s", what, err, conditions(now), strings.Join(names(all.Items), "\n"))
+		c.t.Fatalf("waiting for %s: %v\nWorkspace: %+v\nRuns: %s", what, err, conditions(now),
+			strings.Join(names(all.Items), "\n"))
 	}
 }

@@ -130,7 +130,8 @@ func controllerOptions(o Options) controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: max(1, o.Concurrency),
 		ReconciliationTimeout:   passDeadline,
-		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
-		SkipNameValidation:      &o.SkipNameValidation,
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry,
+			lastRetry),
+		SkipNameValidation: &o.SkipNameValidation,
 	}
 }

@@ -209,7 +209,8 @@ func TestAMissingRunnerClassAppears(t *testing.T) {
 	c.manage(Options{})
 	w := c.create(vpn().Class("special"))
 	c.await(w, "the class's name", saying(v1alpha1.ReasonRunnerClassMissing))
-	class := &v1alpha1.RunnerClass{ObjectMeta: metav1.ObjectMeta{Name: "special"}, Spec: v1alpha1.RunnerClassSpec{Image: "x"}}
+	class := &v1alpha1.RunnerClass{ObjectMeta: metav1.ObjectMeta{Name: "special"},
+		Spec: v1alpha1.RunnerClassSpec{Image: "x"}}
 	c.must(c.client.Create(t.Context(), class))
 	c.await(w, "Ready", isReady)
 }
@@ -222,12 +223,14 @@ func TestSuspendHoldsBackAndLetsGoOn(t *testing.T) {
 	c.edit(w, func(w *v1alpha1.Workspace) { w.Spec.Suspend = false })
 	c.await(w, "Ready", isReady)
 	c.edit(w, func(w *v1alpha1.Workspace) { w.Spec.Suspend, w.Spec.Source.Inline.Files["main.tf"] = true, "# new" })
-	c.await(w, "the suspension to be seen", func(w *v1alpha1.Workspace) bool { return w.Status.WaitingFor == "spec.suspend is set" })
+	c.await(w, "the suspension to be seen",
+		func(w *v1alpha1.Workspace) bool { return w.Status.WaitingFor == "spec.suspend is set" })
 	if n := len(c.runs(w, v1alpha1.TriggerChange)); n != 1 {
 		t.Errorf("%d Runs were made", n)
 	}
 	c.edit(w, func(w *v1alpha1.Workspace) { w.Spec.Suspend = false })
-	c.await(w, "the change", func(w *v1alpha1.Workspace) bool { return len(c.runs(w, v1alpha1.TriggerChange)) == 2 && isReady(w) })
+	c.await(w, "the change",
+		func(w *v1alpha1.Workspace) bool { return len(c.runs(w, v1alpha1.TriggerChange)) == 2 && isReady(w) })
 }
 
 func TestNamesOf63Characters(t *testing.T) {
@@ -287,7 +290,8 @@ func TestOfTwoControllersOneActs(t *testing.T) {
 		t.Fatal("nobody leads any more")
 	}
 	c.edit(w, func(w *v1alpha1.Workspace) { w.Spec.Source.Inline.Files["main.tf"] = "# new" })
-	c.await(w, "the change", func(w *v1alpha1.Workspace) bool { return len(c.runs(w, v1alpha1.TriggerChange)) == 2 && isReady(w) })
+	c.await(w, "the change",
+		func(w *v1alpha1.Workspace) bool { return len(c.runs(w, v1alpha1.TriggerChange)) == 2 && isReady(w) })
 	if c.pods() != 2 {
 		t.Errorf("2 Runs have %d Pods", c.pods())
 	}

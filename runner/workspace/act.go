@@ -124,8 +124,8 @@ func (r *Reconciler) cancel(ctx context.Context, run *v1alpha1.Run) error {
 	return nil
 }
 
-// dismantle lets a Workspace go whose state holds nothing (any more), and otherwise makes the Run that empties it. Asking
-// the state first means that a Workspace whose configuration never worked needs no Run to be deleted.
+// dismantle lets a Workspace go whose state holds nothing (any more), and otherwise makes the Run that empties it.
+// Asking the state first means that a Workspace whose configuration never worked needs no Run to be deleted.
 func (r *Reconciler) dismantle(ctx context.Context, in Input, d Decision) (released bool, err error) {
 	gone, err := r.State.Forget(ctx, in.Workspace)
 	if err != nil {

@@ -83,9 +83,9 @@ func inOrderOfEnd(a, b v1alpha1.Run) int {
 	)
 }
 
-// telling picks from the finished Runs, oldest first, the newest that says whether the Workspace is what was asked for, and
-// the newest that compared it with reality. A plan that ended well is only the latter: it says nothing about what was
-// asked for, but that plans that failed before it need no retry any more.
+// telling picks from the finished Runs, oldest first, the newest that says whether the Workspace is what was asked
+// for, and the newest that compared it with reality. A plan that ended well is only the latter: it says nothing about
+// what was asked for, but that plans that failed before it need no retry any more.
 func telling(finished []v1alpha1.Run) (last, compared *v1alpha1.Run) {
 	for i := len(finished) - 1; i >= 0 && (last == nil || compared == nil); i-- {
 		r := &finished[i]
@@ -128,8 +128,8 @@ func Tells(r *v1alpha1.Run) bool {
 	return false
 }
 
-// unlaunchedTells: a Run that ended before it was launched (canceled, or refused) tried nothing. But where what it was made
-// for still holds, it would be made again under the same name: its end is the answer.
+// unlaunchedTells: a Run that ended before it was launched (canceled, or refused) tried nothing. But where what it was
+// made for still holds, it would be made again under the same name: its end is the answer.
 func unlaunchedTells(kind v1alpha1.TriggerKind) bool {
 	return kind == v1alpha1.TriggerChange || kind == v1alpha1.TriggerRetry || kind == v1alpha1.TriggerDependency
 }
