@@ -42,6 +42,8 @@ func bareImage(ctx context.Context, s *stage.Stage, log tools.Logf) (string, err
 	}
 	reference := fmt.Sprintf("%s/bench:%s", options.Repository, options.Tag)
 	archive, err := bud(ctx, folder, reference, options.Pushed())
+	// What it stands on was taken into buildah's store too.
+	err = errors.Join(err, output(exec.CommandContext(ctx, "buildah", "rmi", "--force", built[0].Reference)))
 	if err != nil || options.Pushed() {
 		return reference, err
 	}
