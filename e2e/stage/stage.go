@@ -100,8 +100,8 @@ func Find(ctx context.Context, log tools.Logf) (*Stage, error) {
 	return s, nil
 }
 
-// look tells what there is before anything is started. Of ours none may be running, or one that an interrupted test left
-// with a part of it stopped: that is started again, to be asked.
+// look tells what there is before anything is started. Of ours none may be running, or one that an interrupted test
+// left with a part of it stopped: that is started again, to be asked.
 func look(ctx context.Context, log tools.Logf) (before, error) {
 	kubeconfig := os.Getenv("PLUMBLINE_KUBECONFIG")
 	if kubeconfig == "" {
