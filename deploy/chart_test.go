@@ -136,13 +136,16 @@ func TestStoreReachesTheStatePodAlone(t *testing.T) {
 		t.Errorf("got %v, %v, %+v", container.Args, container.Env, pod.Volumes)
 	}
 	controller := all["controller"].Spec.Template.Spec
-	if len(controller.Volumes) != 1 || len(controller.Containers[0].Env) != 2 || controller.SecurityContext.FSGroup != nil {
+	if len(controller.Volumes) != 1 || len(controller.Containers[0].Env) != 2 ||
+		controller.SecurityContext.FSGroup != nil {
 		t.Errorf("the controller has the state's store: %+v", controller.Volumes)
 	}
 }
 
 func TestWrongValuesAreRefused(t *testing.T) {
-	for _, wrong := range []string{"image.tagg=1", "logLevel=loud", "state.replicas=many", "extraLabels.a.b=c", "state.store.url=mysql://x"} {
+	for _, wrong := range []string{
+		"image.tagg=1", "logLevel=loud", "state.replicas=many", "extraLabels.a.b=c", "state.store.url=mysql://x",
+	} {
 		if output, err := render(t, "--set", wrong); err == nil || !strings.Contains(output, "schema") {
 			t.Errorf("%s: got %v\n%.300s", wrong, err, output)
 		}

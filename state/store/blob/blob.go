@@ -4,9 +4,9 @@
 //	key --name.Encode--> object; Create = one PUT on condition that there is no such object
 //
 // Each write carries an attempt's name as metadata. So when the answer to a PUT was lost, and the client's repetition
-// meets "exists already", the writer finds that it is its own. What an error means is judged per kind of store, strictly:
-// gocloud calls more things "not found" than an object that isn't there, and a bucket that can't be read must never look
-// like an empty one. Package open knows the kinds; this one imports none of their clients.
+// meets "exists already", the writer finds that it is its own. What an error means is judged per kind of store,
+// strictly: gocloud calls more things "not found" than an object that isn't there, and a bucket that can't be read must
+// never look like an empty one. Package open knows the kinds; this one imports none of their clients.
 package blob
 
 import (
@@ -59,7 +59,7 @@ type Kind struct {
 	Open func(ctx context.Context) (*blob.Bucket, error)
 	// Judge says what an error means.
 	Judge func(err error) Verdict
-	// Put writes an object on condition that there is none; nil: gocloud's way, which Azure and Google do in one request.
+	// Put writes an object on condition that there is none; nil: gocloud's way, if that is one request.
 	Put func(ctx context.Context, bucket *blob.Bucket, object Object) error
 	// CredentialFiles are looked at before each call: when one has changed, the bucket is opened anew.
 	CredentialFiles []string
@@ -127,7 +127,7 @@ func (s *Store) whose(ctx context.Context, object, attempt string) error {
 		return err
 	})
 	switch {
-	case err == nil && attributes.Metadata[attemptKey] == attempt:
+	case err == nil && attemptOf(attributes.Metadata) == attempt:
 		return nil
 	case err != nil && s.judge(err) != Missing && s.judge(err) != Unsure:
 		return fmt.Errorf("looking whose object %s is: %w", object, err)
@@ -135,7 +135,17 @@ func (s *Store) whose(ctx context.Context, object, attempt string) error {
 	return state.ErrExists
 }
 
-// write does it in one request: buffers are as large as the value.
+// attemptOf minds that headers, as which metadata travels, have no case.
+func attemptOf(metadata map[string]string) string {
+	for key, value := range metadata {
+		if strings.EqualFold(key, attemptKey) {
+			return value
+		}
+	}
+	return ""
+}
+
+// write does it in one request: its buffer is as large as the value.
 func write(ctx context.Context, b *blob.Bucket, object Object) error {
 	return b.WriteAll(ctx, object.Name, object.Data, &blob.WriterOptions{
 		BufferSize: max(minBuffer, len(object.Data)+1), MaxConcurrency: 1, IfNotExist: true,

@@ -213,8 +213,12 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) (int, error) {
 
 // mounted returns an error where the folder isn't what it was.
 func (s *Store) mounted() error {
-	if _, err := os.Lstat(filepath.Join(s.root, mark)); err != nil {
-		return fmt.Errorf("looking for the folder's mark (is its volume mounted?): %v", err) //nolint:errorlint // what is missing here is no key
+	_, err := os.Lstat(filepath.Join(s.root, mark))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking for the mark %s: it is gone; is the volume mounted?", mark)
+	}
+	if err != nil {
+		return fmt.Errorf("looking for the folder's mark: %w", err)
 	}
 	return nil
 }

@@ -4,8 +4,8 @@
 //	a_b//c.tf               ->  a!5Fb/!/c!2Etf.v
 //
 // Only letters, digits and "-" stand for themselves; "!XX" is a byte, a lone "!" is an empty folder, a "!" at the end
-// of a folder says that its name goes on in the next one (a file system's names have 255 bytes). Only a value's name has
-// a ".", so "a" and "a/b" never are in each other's way. What begins with a prefix begins with Prefix of it.
+// of a folder says that its name goes on in the next one (a file system's names have 255 bytes). Only a value's name
+// has a ".", so "a" and "a/b" never are in each other's way. What begins with a prefix begins with Prefix of it.
 package name
 
 import (

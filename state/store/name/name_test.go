@@ -31,7 +31,8 @@ func TestEncode(t *testing.T) {
 }
 
 func TestDecodeRefusesWhatIsNotItsOwn(t *testing.T) {
-	for _, foreign := range []string{"", "a", ".v", "a.v.v", "lost+found/x.v", "a!2.v", "a!zz.v", "a!61.v", "a//b.v", "a!"} {
+	foreigners := []string{"", "a", ".v", "a.v.v", "lost+found/x.v", "a!2.v", "a!zz.v", "a!61.v", "a//b.v", "a!"}
+	for _, foreign := range foreigners {
 		if key, ok := Decode(foreign); ok {
 			t.Errorf("Decode(%q) = %q", foreign, key)
 		}

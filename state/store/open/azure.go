@@ -1,6 +1,7 @@
 package open
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,11 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	azblob "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	cloud "gocloud.dev/blob"
 	"gocloud.dev/blob/azureblob"
@@ -18,12 +23,12 @@ import (
 	"github.com/plumbline-dev/plumbline/state/store/blob"
 )
 
-// azureKind opens containers of Azure Blob Storage. The credentials are those of the environment (a workload identity, or
-// AZURE_STORAGE_KEY), or the account's key in the file that keyfile names.
+// azureKind opens containers of Azure Blob Storage. The credentials are those of the environment (a workload identity,
+// or AZURE_STORAGE_KEY), or the account's key in the file that keyfile names.
 func azureKind(u *url.URL) (blob.Kind, error) {
 	u, keyFile := cut(u, "keyfile")
 	makeClient := azureblob.NewDefaultClient
-	kind := blob.Kind{Judge: judgeAzure}
+	kind := blob.Kind{Judge: judgeAzure, Put: putAzure}
 	if keyFile != "" {
 		kind.CredentialFiles = []string{keyFile}
 		makeClient = keyedClient(keyFile)
@@ -60,6 +65,27 @@ func accountOf(service *url.URL) string {
 	}
 	account, _, _ := strings.Cut(service.Host, ".")
 	return account
+}
+
+// putAzure writes in one request, from memory of Go's. gocloud takes UploadStream, which unmaps its buffers as soon as
+// an answer is there; when that comes before the whole body was read, as with a refusal, the process dies of a fault.
+func putAzure(ctx context.Context, b *cloud.Bucket, object blob.Object) error {
+	var client *container.Client
+	if !b.As(&client) {
+		return errors.New("the bucket is none of Azure")
+	}
+	metadata := map[string]*string{}
+	for key, value := range object.Metadata {
+		metadata[key] = &value
+	}
+	body := streaming.NopCloser(bytes.NewReader(object.Data))
+	_, err := client.NewBlockBlobClient(object.Name).Upload(ctx, body, &blockblob.UploadOptions{
+		Metadata: metadata,
+		AccessConditions: &azblob.AccessConditions{
+			ModifiedAccessConditions: &azblob.ModifiedAccessConditions{IfNoneMatch: to.Ptr(azcore.ETagAny)},
+		},
+	})
+	return err
 }
 
 func judgeAzure(err error) blob.Verdict {

@@ -73,8 +73,8 @@ func TestS3(t *testing.T) {
 	t.Run("rotated keys", func(t *testing.T) { rotateKeys(t, server, newBucket(t)) })
 }
 
-// rotateKeys replaces the user of the store twice, while writers go on: the new one comes, the file changes, the old one
-// goes.
+// rotateKeys replaces the user of the store twice, while writers go on: the new one comes, the file changes, the old
+// one goes.
 func rotateKeys(t *testing.T, server *realservers.S3, bucket string) {
 	shared := credentials(t, server.AccessKey, server.SecretKey)
 	user := func(name string) {

@@ -71,14 +71,12 @@ var s3Codes = map[string]blob.Verdict{
 }
 
 func judgeS3(err error) blob.Verdict {
-	var coded smithy.APIError
-	if errors.As(err, &coded) {
+	if coded, ok := errors.AsType[smithy.APIError](err); ok {
 		if verdict, ok := s3Codes[coded.ErrorCode()]; ok {
 			return verdict
 		}
 	}
-	var response *awshttp.ResponseError
-	if errors.As(err, &response) {
+	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
 		switch response.HTTPStatusCode() {
 		case http.StatusUnauthorized, http.StatusForbidden:
 			return blob.Denied

@@ -3,8 +3,8 @@
 //	Create: insert ... on conflict do nothing; the number of rows tells who was first
 //
 // Each insert carries an attempt's name. So when a connection breaks and nobody knows whether the row was written, the
-// repetition finds out, and a writer never takes its own row for somebody else's. Users and passwords come from files that
-// are read again for each new connection (credentials.go); what fails for their sake is repeated (retry.go).
+// repetition finds out, and a writer never takes its own row for somebody else's. Users and passwords come from files
+// that are read again for each new connection (credentials.go); what fails for their sake is repeated (retry.go).
 package postgres
 
 import (

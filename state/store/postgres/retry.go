@@ -72,8 +72,7 @@ var passing = []string{
 
 // worthwhile tells whether to try again. What the server says with a code it has not done.
 func worthwhile(err error, r repeatable) bool {
-	var answer *pgconn.PgError
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*pgconn.PgError](err); ok {
 		for _, code := range passing {
 			if strings.HasPrefix(answer.Code, code) {
 				return true
