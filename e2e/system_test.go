@@ -88,8 +88,8 @@ func TestControllerIsKilled(t *testing.T) {
 	s.AwaitComponent(t, "plumbline-controller")
 }
 
-// expectOneApply allows for a Run before it that never had a Pod: a controller that died after it had written its intent
-// to create one leaves it open whether it did, and so the Run is given up.
+// expectOneApply allows for a Run before it that never had a Pod: a controller that died after it had written its
+// intent to create one leaves it open whether it did, and so the Run is given up.
 func expectOneApply(t *testing.T, s *kit.Space, w *v1alpha1.Workspace) {
 	t.Helper()
 	runs := s.Runs(t, w)

@@ -125,7 +125,7 @@ func (k *Kit) replace(ctx context.Context, o client.Object) error {
 	}
 	if err := k.until(ctx, func(ctx context.Context) error {
 		o.SetResourceVersion("")
-		return k.WithWatch.Create(ctx, o)
+		return k.Create(ctx, o)
 	}); err != nil {
 		return fmt.Errorf("creating %s: %w", o.GetName(), err)
 	}
