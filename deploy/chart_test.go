@@ -5,6 +5,7 @@ package deploy
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,8 +115,37 @@ func TestValuesReachThePods(t *testing.T) {
 	}
 }
 
+func TestStoreReachesTheStatePodAlone(t *testing.T) {
+	all := deployments(t, "--set-json", `state.store={"url":"postgres://db/states?passwordfile=/x","secretName":"creds",`+
+		`"env":[{"name":"PGSSLMODE","value":"verify-full"}],"fsGroup":1000,"volume":{"emptyDir":{}}}`)
+	pod := all["state"].Spec.Template.Spec
+	container := pod.Containers[0]
+	mounts := map[string]string{}
+	for _, m := range container.VolumeMounts {
+		mounts[m.Name] = m.MountPath
+	}
+	want := map[string]string{
+		"store-credentials": "/var/run/secrets/plumbline/store", "store": "/var/lib/plumbline/store",
+	}
+	if diff := cmp.Diff(want, mounts); diff != "" {
+		t.Errorf("mounts (-want +got)\n%s", diff)
+	}
+	if !slices.Contains(container.Args, "--store=postgres://db/states?passwordfile=/x") ||
+		!slices.Contains(container.Env, corev1.EnvVar{Name: "PGSSLMODE", Value: "verify-full"}) ||
+		*pod.SecurityContext.FSGroup != 1000 || pod.Volumes[0].Secret.SecretName != "creds" {
+		t.Errorf("got %v, %v, %+v", container.Args, container.Env, pod.Volumes)
+	}
+	controller := all["controller"].Spec.Template.Spec
+	if len(controller.Volumes) != 1 || len(controller.Containers[0].Env) != 2 ||
+		controller.SecurityContext.FSGroup != nil {
+		t.Errorf("the controller has the state's store: %+v", controller.Volumes)
+	}
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
-	for _, wrong := range []string{"image.tagg=1", "logLevel=loud", "state.replicas=many", "extraLabels.a.b=c"} {
+	for _, wrong := range []string{
+		"image.tagg=1", "logLevel=loud", "state.replicas=many", "extraLabels.a.b=c", "state.store.url=mysql://x",
+	} {
 		if output, err := render(t, "--set", wrong); err == nil || !strings.Contains(output, "schema") {
 			t.Errorf("%s: got %v\n%.300s", wrong, err, output)
 		}

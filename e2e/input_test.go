@@ -102,6 +102,7 @@ func TestRefused(t *testing.T) {
 		}, oneSource},
 		"no source":   {func(w *v1alpha1.Workspace) { w.Spec.Source = v1alpha1.Source{} }, oneSource},
 		"four fields": {cron("0 0 * *"), "schedule"},
+		"minute 99":   {cron("99 * * * *"), "schedule"},
 		"words":       {cron("0 0 * * mañana"), "schedule"},
 		"macro":       {cron("@often"), "schedule"},
 		"file name":   {file("../x.tf"), "without '.' and '..'"},
@@ -117,13 +118,14 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestBadScheduleSaysSo: what the definition's rules let through is refused by the controller, with the reason.
-func TestBadScheduleSaysSo(t *testing.T) {
+// TestBadTimeZoneSaysSo: what the definition's rules can't know is refused by the controller, with the reason.
+func TestBadTimeZoneSaysSo(t *testing.T) {
 	t.Parallel()
 	s := suite.NewSpace(t)
-	w := s.Workspace("app", map[string]string{"main.tf": ""}, schedule("99 * * * *", v1alpha1.DriftCorrect))
+	w := s.Workspace("app", map[string]string{"main.tf": ""}, schedule("@daily", v1alpha1.DriftCorrect),
+		func(w *v1alpha1.Workspace) { w.Spec.Drift.TimeZone = "Mars/Olympus_Mons" })
 	s.Create(t, w)
-	if message := s.AwaitReason(t, w, job.ConfigInvalid); !strings.Contains(message, "99") {
+	if message := s.AwaitReason(t, w, job.ConfigInvalid); !strings.Contains(message, "Mars/Olympus_Mons") {
 		t.Errorf("it doesn't say what is wrong: %s", message)
 	}
 }

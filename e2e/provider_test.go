@@ -101,6 +101,7 @@ func TestHangingProvider(t *testing.T) {
 func TestLargeState(t *testing.T) {
 	t.Parallel()
 	s := suite.NewSpace(t)
+	s.Patience = 4 * time.Minute // it keeps a machine busy that other tests share
 	hcl := func(value string) map[string]string {
 		return map[string]string{"main.tf": s.Provider() + fmt.Sprintf(`resource "cloud_thing" "big" {
   count       = 5

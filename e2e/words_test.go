@@ -48,12 +48,14 @@ func awaitOutputs(t *testing.T, s *kit.Space, name string, want map[string]strin
 		}
 		return all
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
+	met := false
+	defer func() {
+		if !met {
 			t.Logf("outputs in Secret %s (-want +got):\n%s", name, cmp.Diff(want, got()))
 		}
-	})
+	}()
 	kit.Await(t, s, secret, func(*corev1.Secret) bool { return cmp.Equal(want, got()) })
+	met = true
 }
 
 // outputsOf waits until the outputs Secret is there.

@@ -6,6 +6,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -74,6 +75,8 @@ func NewManager(ctx context.Context, cfg *rest.Config, o Options) (manager.Manag
 	if err != nil {
 		return nil, err
 	}
+	cfg = rest.CopyConfig(cfg)
+	cfg.Dial = patient((&net.Dialer{Timeout: dialPatience, KeepAlive: dialPatience}).DialContext)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                  scheme,
 		Logger:                  o.Logger,
@@ -127,7 +130,8 @@ func controllerOptions(o Options) controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: max(1, o.Concurrency),
 		ReconciliationTimeout:   passDeadline,
-		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
-		SkipNameValidation:      &o.SkipNameValidation,
+		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry,
+			lastRetry),
+		SkipNameValidation: &o.SkipNameValidation,
 	}
 }

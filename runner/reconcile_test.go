@@ -124,7 +124,8 @@ func TestAConflictAtAnyWrite(t *testing.T) {
 func TestAFailedReadIsNeverAState(t *testing.T) {
 	for _, what := range []string{"Workspace", "RunnerClass", "Secret", "Pod"} {
 		t.Run(what, func(t *testing.T) {
-			w := newWorld(t, vpn().Class("default").FromSecret("v", "s", "k").Obj(), testkit.Secret("s", map[string]string{"k": "v"}))
+			w := newWorld(t, vpn().Class("default").FromSecret("v", "s", "k").Obj(),
+				testkit.Secret("s", map[string]string{"k": "v"}))
 			w.fault = func(_ *world, when, kind string) error {
 				if when == "read" && kind == what {
 					return errInjected
@@ -167,7 +168,8 @@ func TestADriftCheckThatFindsNothingCostsSixWrites(t *testing.T) {
 	for range 3 {
 		check()
 	}
-	want := []string{"create Run", "patch Run status", "create Pod", "patch Run status", "patch Workspace status", "delete Run"}
+	want := []string{"create Run", "patch Run status", "create Pod", "patch Run status", "patch Workspace status",
+		"delete Run"}
 	if diff := cmp.Diff(want, check()); diff != "" {
 		t.Error(diff)
 	}
@@ -243,8 +245,7 @@ func TestThePodIsRefused(t *testing.T) {
 		return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "vpn", errors.New(why))
 	}
 	terminating := forbidden("namespace is being terminated")
-	var status *apierrors.StatusError
-	if errors.As(terminating, &status) {
+	if status, ok := errors.AsType[*apierrors.StatusError](terminating); ok {
 		status.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
 	}
 	for _, test := range []struct {
@@ -289,7 +290,8 @@ func TestFilesThatASecretCannotHoldStopTheWorkspace(t *testing.T) {
 	}
 	w.settle()
 	o := w.workspace()
-	if c := apimeta.FindStatusCondition(o.Status.Conditions, v1alpha1.ConditionStalled); c == nil || c.Reason != "ConfigInvalid" {
+	if c := apimeta.FindStatusCondition(o.Status.Conditions,
+		v1alpha1.ConditionStalled); c == nil || c.Reason != "ConfigInvalid" {
 		t.Errorf("the Workspace says %+v", o.Status.Conditions)
 	}
 }
@@ -324,7 +326,8 @@ func TestAPersonsRunBecomesTheWorkspaces(t *testing.T) {
 	w := newWorld(t, vpn().Obj())
 	w.drive("Ready", w.ready)
 	long := strings.Repeat("a", 100) // a Pod's name can't have as many
-	w.must(w.base.Create(t.Context(), testkit.Run("vpn", long).Manual().Created(w.clock.Now()).Operation(v1alpha1.OperationPlan).Obj()))
+	w.must(w.base.Create(t.Context(),
+		testkit.Run("vpn", long).Manual().Created(w.clock.Now()).Operation(v1alpha1.OperationPlan).Obj()))
 	w.drive("its end", func() bool { return w.run(long).Status.FinishedAt != nil })
 	if r := w.run(long); r.Status.Class != string(job.Applied) || !metav1.IsControlledBy(r, w.workspace()) {
 		t.Errorf("it ended as %s, owned by %v", r.Status.Class, r.OwnerReferences)

@@ -46,7 +46,8 @@ func indexes(ctx context.Context, mgr manager.Manager) error {
 }
 
 // asked lets through what people write and not the status that the controller itself writes.
-var asked = builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
+var asked = builder.WithPredicates(
+	predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
 
 func watchWorkspaces(mgr manager.Manager, o Options, r reconcile.Reconciler) error {
 	find := finder{mgr.GetClient()}

@@ -10,19 +10,26 @@
 package v1alpha1
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/controller-runtime/pkg/scheme"
 )
 
 var (
 	// GroupVersion is the group and version of every type in this package.
 	GroupVersion = schema.GroupVersion{Group: "plumbline.dev", Version: "v1alpha1"}
 
-	schemeBuilder = &scheme.Builder{GroupVersion: GroupVersion}
+	schemeBuilder = runtime.NewSchemeBuilder(register)
 
 	// AddToScheme registers the types with a runtime.Scheme.
 	AddToScheme = schemeBuilder.AddToScheme
 )
+
+func register(s *runtime.Scheme) error {
+	s.AddKnownTypes(GroupVersion, &Workspace{}, &WorkspaceList{}, &Run{}, &RunList{}, &RunnerClass{}, &RunnerClassList{})
+	metav1.AddToGroupVersion(s, GroupVersion)
+	return nil
+}
 
 // Labels, annotations and finalizers that Plumbline reads or writes.
 const (

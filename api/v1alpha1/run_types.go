@@ -5,8 +5,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-func init() { schemeBuilder.Register(&Run{}, &RunList{}) }
-
 // Run is one execution of Terraform for one Workspace. Its spec never changes, but for cancel.
 //
 // +kubebuilder:object:root=true

@@ -5,8 +5,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func init() { schemeBuilder.Register(&RunnerClass{}, &RunnerClassList{}) }
-
 // RunnerClass is what the platform team decides about runs: the image and the defaults that a Workspace may narrow.
 //
 // +kubebuilder:object:root=true

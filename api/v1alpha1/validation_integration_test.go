@@ -133,7 +133,8 @@ func TestVariablesAreValidated(t *testing.T) {
 func TestDurationsAreValidated(t *testing.T) {
 	rows := []row{
 		{"good ones",
-			source + "retry: {limit: 0, minDelay: 1s, maxDelay: 1h30m}\ntimeouts: {init: 90s, plan: 0.5h, apply: 500ms, grace: 720h}",
+			source + "retry: {limit: 0, minDelay: 1s, maxDelay: 1h30m}\n" +
+				"timeouts: {init: 90s, plan: 0.5h, apply: 500ms, grace: 720h}",
 			""},
 		{"no jitter", source + "drift: {schedule: '@daily', jitter: 0s}", ""},
 		{"a jitter that is none", source + "drift: {schedule: '@daily', jitter: soon}", "jitter is a duration such as 90s"},
@@ -146,7 +147,8 @@ func TestDurationsAreValidated(t *testing.T) {
 		"timeouts: {grace: %s}": "grace", "retry: {minDelay: %s}": "minDelay", "retry: {maxDelay: %s}": "maxDelay",
 	} {
 		for _, bad := range []string{"0s", "-5s", "1d", "banana", "'5'", "721h", "''", "1h 30m"} {
-			rows = append(rows, row{name + " of " + bad, source + fmt.Sprintf(field, bad), name + " is a duration such as 90s or 1h30m"})
+			rows = append(rows,
+				row{name + " of " + bad, source + fmt.Sprintf(field, bad), name + " is a duration such as 90s or 1h30m"})
 		}
 	}
 	check(t, "Workspace", rows)
@@ -198,13 +200,15 @@ func TestScheduleIsValidated(t *testing.T) {
 // TestScheduleIsWhatCronReads compares the definition's rules with the parser that reads the schedule later.
 func TestScheduleIsWhatCronReads(t *testing.T) {
 	schedules := []string{
-		"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually", "@every 30m", "@every 1h30m", "@every 1.5h",
-		"@every 1s", "@Daily", "@reboot", "* * * * *", "0 */6 * * *", "  0   9  * * *  ", "? ? ? ? ?", "00 09 01 01 00", "*/5,30 * * * *",
-		"0-30/10 * * * *", "5/15 * * * *", "0 0 1,15 * *", "0 0 1-7 * mon", "0 0 * JAN,jul SUN", "0 0 * jan-Mar *", "0 0 * * 1-5",
-		"0 0 * * mon-fri", "0 0 * * 6-0", "0 0 * DEC-JAN *", "59 23 31 12 6", "60 * * * *", "* 24 * * *", "* * 32 * *",
-		"* * 0 * *", "* * * 0 *", "* * * 13 *", "* * * * 7", "* * * * SUNDAY", "* * * FEBRUARY *", "1-2-3 * * * *", "*/5/5 * * * *",
-		"30-10 * * * *", "*/0 * * * *", "*/-1 * * * *", "-1 * * * *", "1.5 * * * *", "a * * * *", "MON * * * *", "* * * MON *", "* * * * JAN",
-		"0 0 L * *", "0 0 15W * *", "0 0 * * 5#2", "0 9-17/2,20 * * *", "1,2,3,4,5,6,7 * * * *", "10-5/2 * * * *",
+		"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually", "@every 30m",
+		"@every 1h30m", "@every 1.5h", "@every 1s", "@Daily", "@reboot", "* * * * *", "0 */6 * * *",
+		"  0   9  * * *  ", "? ? ? ? ?", "00 09 01 01 00", "*/5,30 * * * *", "0-30/10 * * * *", "5/15 * * * *",
+		"0 0 1,15 * *", "0 0 1-7 * mon", "0 0 * JAN,jul SUN", "0 0 * jan-Mar *", "0 0 * * 1-5", "0 0 * * mon-fri",
+		"0 0 * * 6-0", "0 0 * DEC-JAN *", "59 23 31 12 6", "60 * * * *", "* 24 * * *", "* * 32 * *", "* * 0 * *",
+		"* * * 0 *", "* * * 13 *", "* * * * 7", "* * * * SUNDAY", "* * * FEBRUARY *", "1-2-3 * * * *",
+		"*/5/5 * * * *", "30-10 * * * *", "*/0 * * * *", "*/-1 * * * *", "-1 * * * *", "1.5 * * * *", "a * * * *",
+		"MON * * * *", "* * * MON *", "* * * * JAN", "0 0 L * *", "0 0 15W * *", "0 0 * * 5#2", "0 9-17/2,20 * * *",
+		"1,2,3,4,5,6,7 * * * *", "10-5/2 * * * *",
 	}
 	for _, s := range schedules {
 		t.Run(s, func(t *testing.T) {
@@ -227,7 +231,8 @@ func TestRunIsImmutableButForCancel(t *testing.T) {
 			}
 		}
 	}
-	const full = "workspaceName: vpn\noperation: Plan\ntargets: [a.b]\nreplace: [c.d]\ninputsDigest: x\ntrigger: {kind: Change, key: k}"
+	const full = "workspaceName: vpn\noperation: Plan\ntargets: [a.b]\nreplace: [c.d]\n" +
+		"inputsDigest: x\ntrigger: {kind: Change, key: k}"
 	for _, test := range []struct {
 		name, spec string
 		change     func(*unstructured.Unstructured)
@@ -289,7 +294,8 @@ func TestRunIsValidated(t *testing.T) {
 
 func TestNamesOf63CharactersAreAccepted(t *testing.T) {
 	name := strings.Repeat("n", 63)
-	for kind, spec := range map[string]string{"Workspace": source, "Run": "workspaceName: " + name, "RunnerClass": "image: x"} {
+	for kind, spec := range map[string]string{"Workspace": source, "Run": "workspaceName: " + name,
+		"RunnerClass": "image: x"} {
 		if err := apiServer.Create(t.Context(), object(t, kind, name, spec), client.DryRunAll); err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}

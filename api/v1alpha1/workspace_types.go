@@ -5,8 +5,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func init() { schemeBuilder.Register(&Workspace{}, &WorkspaceList{}) }
-
 // Workspace is one Terraform state, the configuration it is made from, and when it is to be applied.
 //
 // +kubebuilder:object:root=true

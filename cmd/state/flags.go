@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/plumbline-dev/plumbline/state"
+	"github.com/plumbline-dev/plumbline/state/store/open"
 )
 
 type flags struct {
@@ -57,7 +58,8 @@ func parseAny(args []string) (flags, error) {
 	set.StringVar(&f.serviceName, "service-name", "plumbline-state", "Service that the certificate is for")
 	set.StringVar(&f.controller, "controller-service-account", "", "the controller's ServiceAccount, namespace:name")
 	set.StringVar(&f.store, "store", cmp.Or(os.Getenv("PLUMBLINE_STORE"), "kube://"),
-		"where states are kept; kube:// is Secrets in the system namespace")
+		"where states are kept: kube:// (Secrets in the system namespace), "+
+			"s3://, azblob://, gs://, postgres:// or file://; see docs/state.md")
 	set.DurationVar(&f.keepArchive, "keep-archive", 30*24*time.Hour, "age at which plans and logs of Runs are removed")
 	set.IntVar(&f.keepVersions, "keep-versions", state.DefaultKeepVersions, "how many versions of each state are kept")
 	set.DurationVar(&f.keepAge, "keep-age", 0, "how long versions before the newest are kept at most; 0 is for ever")
@@ -76,8 +78,6 @@ func (f flags) check() error {
 	switch {
 	case f.namespace == "":
 		return errors.New("--namespace or POD_NAMESPACE is needed")
-	case f.store != "kube://":
-		return fmt.Errorf("--store %q is not known: this release has kube://", f.store)
 	case f.keepVersions < 2 || f.keepVersions > state.MaxKeepVersions:
 		return fmt.Errorf("--keep-versions %d is not between 2 and %d", f.keepVersions, state.MaxKeepVersions)
 	case f.keepAge < 0:
@@ -89,7 +89,7 @@ func (f flags) check() error {
 	case strings.Count(f.controller, ":") != 1:
 		return errors.New("--controller-service-account is needed, as namespace:name")
 	}
-	return nil
+	return open.Check(f.store)
 }
 
 // dnsNames are those by which a Service is reached.

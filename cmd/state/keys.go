@@ -14,6 +14,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/state"
 	"github.com/plumbline-dev/plumbline/state/seal"
+	"github.com/plumbline-dev/plumbline/state/store/open"
 )
 
 // keysTimeout bounds a command on keys; it reads all names there are, and rewrites what was never sealed.
@@ -97,7 +98,11 @@ func keys(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	sealed, err := seal.Open(ctx, f.sealing(c, openStore(f, c), log))
+	store, err := open.Open(ctx, f.store, open.Options{Client: c, Namespace: f.namespace, Clock: clock.RealClock{}})
+	if err != nil {
+		return err
+	}
+	sealed, err := seal.Open(ctx, f.sealing(c, store, log))
 	if err != nil {
 		return err
 	}

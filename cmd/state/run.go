@@ -19,15 +19,17 @@ import (
 
 	"github.com/plumbline-dev/plumbline/state"
 	"github.com/plumbline-dev/plumbline/state/server"
-	"github.com/plumbline-dev/plumbline/state/store/kube"
+	"github.com/plumbline-dev/plumbline/state/store/open"
 )
 
 const (
 	sweepEvery = time.Hour
 	// sweepAge is far longer than any write takes.
 	sweepAge = 2 * time.Hour
-	// startRetry is how long to wait when the API server is away at the start.
+	// startRetry is how long to wait when the API server or the store is away at the start.
 	startRetry = 2 * time.Second
+	// proveTimeout is for a few small requests.
+	proveTimeout = time.Minute
 )
 
 func run(ctx context.Context, args []string) error {
@@ -55,11 +57,6 @@ func connect(log *slog.Logger) (client.Client, error) {
 	return server.NewKubeClient(cfg)
 }
 
-// openStore is where the flags' store is opened, for serving and for commands on keys.
-func openStore(f flags, c client.Client) *kube.Store {
-	return kube.New(c, f.namespace)
-}
-
 func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) error {
 	clk := clock.RealClock{}
 	api, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
@@ -77,7 +74,10 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	if err := loadCerts(ctx, certs, clk, log); err != nil {
 		return err
 	}
-	store := openStore(f, c)
+	store, err := openStore(ctx, f.store, open.Options{Client: c, Namespace: f.namespace, Clock: clk}, log)
+	if err != nil {
+		return err
+	}
 	sealed, err := openSealed(ctx, f.sealing(c, store, log))
 	if err != nil {
 		return err
@@ -97,7 +97,9 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	go sealed.Keep(ctx)
 	go service.Maintain(ctx)
 	go service.MaintainArchive(ctx, f.keepArchive)
-	go sweep(ctx, store, clk, log)
+	if s, ok := store.(sweeper); ok {
+		go sweep(ctx, s, clk, log)
+	}
 	log.InfoContext(ctx, "serving", "listen", f.listen, "namespace", f.namespace)
 	return srv.Serve(ctx, server.ListenOptions{API: api, TLS: certs.TLS(), Metrics: side, Gather: metrics})
 }
@@ -117,8 +119,45 @@ func loadCerts(ctx context.Context, certs *server.Certs, clk clock.Clock, log *s
 	}
 }
 
-// sweep removes what writers that were killed have left behind, now and then.
-func sweep(ctx context.Context, store *kube.Store, clk clock.Clock, log *slog.Logger) {
+// openStore opens and proves the store. It waits for one that is away rather than crash, but not for one that is
+// unfit or none at all.
+func openStore(ctx context.Context, address string, o open.Options, log *slog.Logger) (state.Store, error) {
+	for {
+		store, err := openProven(ctx, address, o)
+		if err == nil || ctx.Err() != nil || errors.Is(err, state.ErrUnfit) || errors.Is(err, open.ErrURL) {
+			return store, err
+		}
+		log.WarnContext(ctx, "the store does not answer yet; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-o.Clock.After(startRetry):
+		}
+	}
+}
+
+func openProven(ctx context.Context, address string, o open.Options) (state.Store, error) {
+	store, err := open.Open(ctx, address, o)
+	if err != nil {
+		return nil, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, proveTimeout)
+	defer cancel()
+	if err := state.Prove(bounded, store); err != nil {
+		if s, ok := store.(interface{ Close() }); ok {
+			s.Close()
+		}
+		return nil, fmt.Errorf("proving the store: %w", err)
+	}
+	return store, nil
+}
+
+// sweeper is a store in which writers that were killed leave something behind.
+type sweeper interface {
+	Sweep(ctx context.Context, before time.Time) (int, error)
+}
+
+// sweep removes it, now and then.
+func sweep(ctx context.Context, store sweeper, clk clock.Clock, log *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,7 +166,7 @@ func sweep(ctx context.Context, store *kube.Store, clk clock.Clock, log *slog.Lo
 		}
 		n, err := store.Sweep(ctx, clk.Now().Add(-sweepAge))
 		if err != nil || n > 0 {
-			log.InfoContext(ctx, "swept chunks of unfinished writes", "chunks", n, "error", err)
+			log.InfoContext(ctx, "swept what unfinished writes have left", "pieces", n, "error", err)
 		}
 	}
 }

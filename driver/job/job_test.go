@@ -101,19 +101,29 @@ func TestEncodeMakesItFit(t *testing.T) {
 			func(r Result) bool { return len(r.Drift) == MaxDrift && r.DriftTotal == 50 }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b, err := Encode(test.result)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := Parse(string(b))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(b) > MaxResult || got.Class != test.result.Class || !test.check(got) {
-				t.Errorf("%d bytes: %s", len(b), b)
+			got := roundTrip(t, test.result)
+			if got.Class != test.result.Class || !test.check(got) {
+				t.Errorf("got %+v", got)
 			}
 		})
 	}
+}
+
+// roundTrip encodes, measures and parses.
+func roundTrip(t *testing.T, r Result) Result {
+	t.Helper()
+	b, err := Encode(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b) > MaxResult {
+		t.Fatalf("%d bytes", len(b))
+	}
+	got, err := Parse(string(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
 }
 
 func TestEncodeOfWhatCannotFit(t *testing.T) {

@@ -81,7 +81,7 @@ apiserver_request_total{code="200",group="plumbline.dev",resource="runs",subreso
 apiserver_request_total{code="409",group="plumbline.dev",resource="runs",subresource="status",verb="PATCH"} 1
 apiserver_request_total{code="200",group="",resource="pods",subresource="",verb="GET"} 900
 apiserver_request_total{code="200",group="coordination.k8s.io",resource="leases",subresource="",verb="PUT"} 900
-apiserver_flowcontrol_dispatched_requests_total{flow_schema="plumbline-bench-controller",priority_level="workload-low"} 30
+apiserver_flowcontrol_dispatched_requests_total{flow_schema="plumbline-bench-controller",priority_level="low"} 30
 apiserver_flowcontrol_dispatched_requests_total{flow_schema="plumbline-bench-state",priority_level="workload-low"} 6
 apiserver_flowcontrol_dispatched_requests_total{flow_schema="plumbline-bench-aside",priority_level="workload-low"} 99
 apiserver_flowcontrol_dispatched_requests_total{flow_schema="system-nodes",priority_level="system"} 1e+06
@@ -141,7 +141,9 @@ func TestReportNamesWhatMissesItsGoal(t *testing.T) {
 	r.batches(20, []crowd{{makespan: time.Minute}}, []crowd{{makespan: 2 * time.Minute}})
 	r.writes(5, counts{}, counts{byWriter: map[string]float64{"controller": 25}})
 	text := r.text()
-	for _, want := range []string{"Workspace / bare Pod", "MISSED", "met", "makespan of 20 at once", "5.0  controller", "init"} {
+	for _, want := range []string{
+		"Workspace / bare Pod", "MISSED", "met", "makespan of 20 at once", "5.0  controller", "init",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report does not say %q:\n%s", want, text)
 		}

@@ -42,6 +42,8 @@ func bareImage(ctx context.Context, s *stage.Stage, log tools.Logf) (string, err
 	}
 	reference := fmt.Sprintf("%s/bench:%s", options.Repository, options.Tag)
 	archive, err := bud(ctx, folder, reference, options.Pushed())
+	// What it stands on was taken into buildah's store too.
+	err = errors.Join(err, output(exec.CommandContext(ctx, "buildah", "rmi", "--force", built[0].Reference)))
 	if err != nil || options.Pushed() {
 		return reference, err
 	}
@@ -67,7 +69,8 @@ func compose(ctx context.Context, folder, runner string) error {
 func bud(ctx context.Context, folder, reference string, push bool) (archive string, err error) {
 	buildah := func(args ...string) error { return output(exec.CommandContext(ctx, "buildah", args...)) }
 	idFile := filepath.Join(folder, "id")
-	if err := buildah("bud", "--isolation", "chroot", "--quiet", "--timestamp", "0", "--iidfile", idFile, folder); err != nil {
+	err = buildah("bud", "--isolation", "chroot", "--quiet", "--timestamp", "0", "--iidfile", idFile, folder)
+	if err != nil {
 		return "", err
 	}
 	id, err := os.ReadFile(idFile)

@@ -31,7 +31,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.samples, "n", 7, "samples of each kind")
 	flag.IntVar(&o.batch, "batch", 20, "how many at once; 0 leaves that out")
-	flag.IntVar(&o.rounds, "rounds", 1, "how often so many at once")
+	flag.IntVar(&o.rounds, "rounds", 3, "how often so many at once")
 	flag.IntVar(&o.checks, "checks", 5, "drift checks over which API writes are counted; 0 leaves that out")
 	flag.BoolVar(&o.asIs, "as-is", false, "measure the Plumbline that is installed, and not this checkout's")
 	flag.StringVar(&o.output, "o", "", "file for the figures as JSON")

@@ -38,7 +38,8 @@ func countsIn(text string) counts {
 		}
 		labels, value := parse(rest)
 		if name == dispatched {
-			if writer, ours := strings.CutPrefix(labels["flow_schema"], schemaOf("")); ours && slices.Contains(components, writer) {
+			writer, ours := strings.CutPrefix(labels["flow_schema"], schemaOf(""))
+			if ours && slices.Contains(components, writer) {
 				c.byWriter[writer] += value
 			}
 			continue

@@ -49,8 +49,8 @@ func config() *corev1.ConfigMap {
 	}
 }
 
-// barePod has what a runner Pod has, as far as it matters for the time: the same image below, the same requests, the same
-// security settings, the same kinds of volumes.
+// barePod has what a runner Pod has, as far as it matters for the time: the same image below, the same requests, the
+// same security settings, the same kinds of volumes.
 func barePod(name, image string, resources corev1.ResourceRequirements) *corev1.Pod {
 	env := func(name, value string) corev1.EnvVar { return corev1.EnvVar{Name: name, Value: value} }
 	return &corev1.Pod{

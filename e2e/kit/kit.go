@@ -38,6 +38,10 @@ const (
 	stopTimeout  = 3 * time.Minute
 )
 
+// errExternal says why a cluster that somebody else uses is no place for these tests.
+var errExternal = errors.New("the end-to-end tests stop parts of the cluster and load images into it: " +
+	"unset PLUMBLINE_KUBECONFIG, and they start one of their own")
+
 // Kit is the running installation. All tests share one.
 type Kit struct {
 	client.WithWatch
@@ -51,6 +55,9 @@ type Kit struct {
 
 // Start brings up what the tests need, or finds it.
 func Start(ctx context.Context, log tools.Logf) (*Kit, error) {
+	if os.Getenv("PLUMBLINE_KUBECONFIG") != "" {
+		return nil, errExternal
+	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	_, err := cluster.Find(ctx)
@@ -118,7 +125,7 @@ func (k *Kit) replace(ctx context.Context, o client.Object) error {
 	}
 	if err := k.until(ctx, func(ctx context.Context) error {
 		o.SetResourceVersion("")
-		return k.WithWatch.Create(ctx, o)
+		return k.Create(ctx, o)
 	}); err != nil {
 		return fmt.Errorf("creating %s: %w", o.GetName(), err)
 	}

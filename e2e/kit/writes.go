@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,7 +42,25 @@ func (s *Space) CountWrites(t testing.TB) func() int {
 			t.Error(err)
 		}
 	})
-	return func() int { return s.dispatched(t, schema.Name) }
+	return func() int { return s.settled(t, schema.Name) }
+}
+
+// still is how long no write may come for all to be over: pruning follows a Run's end.
+const still = 2 * time.Second
+
+func (s *Space) settled(t testing.TB, schema string) int {
+	t.Helper()
+	last, since := -1, time.Now()
+	for time.Since(since) < still {
+		if n := s.dispatched(t, schema); n != last {
+			last, since = n, time.Now()
+		}
+		select {
+		case <-t.Context().Done():
+		case <-time.After(still / 8):
+		}
+	}
+	return last
 }
 
 func (s *Space) dispatched(t testing.TB, schema string) int {

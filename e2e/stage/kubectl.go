@@ -33,7 +33,7 @@ func (k *Kubectl) Run(ctx context.Context, args ...string) (string, error) {
 func (k *Kubectl) Feed(ctx context.Context, input string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, kubectlTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, k.binary, args...)
+	cmd := exec.CommandContext(ctx, k.binary, args...) //nolint:gosec // G702: the binary is a pinned tool
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+k.kubeconfig)
 	cmd.Stdin = strings.NewReader(input)
 	var stderr bytes.Buffer

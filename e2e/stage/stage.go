@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -22,6 +23,8 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/tools"
 	"github.com/plumbline-dev/plumbline/runner"
 )
+
+const unsetTimeout = time.Minute
 
 // Stage is a cluster with Plumbline in it.
 type Stage struct {
@@ -44,6 +47,15 @@ func Set(ctx context.Context, log tools.Logf) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
+	s, err := set(ctx, log)
+	if err != nil {
+		return nil, errors.Join(err, unset(context.WithoutCancel(ctx), was))
+	}
+	s.before = was
+	return s, nil
+}
+
+func set(ctx context.Context, log tools.Logf) (*Stage, error) {
 	c, err := install.Up(ctx, log)
 	if err != nil {
 		return nil, err
@@ -52,8 +64,22 @@ func Set(ctx context.Context, log tools.Logf) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Cluster, s.before = c, was
+	s.Cluster = c
 	return s, nil
+}
+
+// unset ends a cluster that was started in vain.
+func unset(ctx context.Context, was before) error {
+	ctx, cancel := context.WithTimeout(ctx, unsetTimeout)
+	defer cancel()
+	if was.cluster {
+		return nil
+	}
+	c, err := cluster.Find(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // there is none to end
+	}
+	return c.Down(ctx)
 }
 
 // Find takes the cluster and the Plumbline in it as they are.
@@ -74,15 +100,15 @@ func Find(ctx context.Context, log tools.Logf) (*Stage, error) {
 	return s, nil
 }
 
-// look tells what there is before anything is started. A cluster that was named on purpose is asked; of ours none may
-// be running.
+// look tells what there is before anything is started. Of ours none may be running, or one that an interrupted test
+// left with a part of it stopped: that is started again, to be asked.
 func look(ctx context.Context, log tools.Logf) (before, error) {
 	kubeconfig := os.Getenv("PLUMBLINE_KUBECONFIG")
 	if kubeconfig == "" {
-		c, err := cluster.Find(ctx)
-		if errors.Is(err, cluster.ErrDown) {
+		if _, err := cluster.Find(ctx); errors.Is(err, cluster.ErrDown) {
 			return before{}, nil
 		}
+		c, err := cluster.Up(ctx, cluster.Options{Log: log})
 		if err != nil {
 			return before{}, err
 		}

@@ -77,7 +77,8 @@ func (b *PodBuilder) Said(r job.Result) *PodBuilder {
 }
 
 // Condition adds a condition, such as DisruptionTarget.
-func (b *PodBuilder) Condition(kind corev1.PodConditionType, s corev1.ConditionStatus, reason, message string) *PodBuilder {
+func (b *PodBuilder) Condition(kind corev1.PodConditionType, s corev1.ConditionStatus, reason,
+	message string) *PodBuilder {
 	c := corev1.PodCondition{Type: kind, Status: s, Reason: reason, Message: message}
 	b.p.Status.Conditions = append(b.p.Status.Conditions, c)
 	return b

@@ -74,7 +74,8 @@ func (b *WorkspaceBuilder) Class(name string) *WorkspaceBuilder {
 
 // Value adds a variable with a JSON value.
 func (b *WorkspaceBuilder) Value(name, raw string) *WorkspaceBuilder {
-	b.w.Spec.Variables = append(b.w.Spec.Variables, v1alpha1.Variable{Name: name, Value: &apiextensionsv1.JSON{Raw: []byte(raw)}})
+	b.w.Spec.Variables = append(b.w.Spec.Variables,
+		v1alpha1.Variable{Name: name, Value: &apiextensionsv1.JSON{Raw: []byte(raw)}})
 	return b
 }
 

@@ -70,6 +70,7 @@ var catalog = map[string]tool{
 		takes:   "3 minutes",
 	},
 	"provider-kubectl": {packages: []string{"github.com/gavinbunney/terraform-provider-kubectl"}, takes: "3 minutes"},
+	"versitygw":        {packages: []string{"github.com/versity/versitygw/cmd/versitygw"}, takes: "a minute or two"},
 	"provider-time":    {packages: []string{"github.com/hashicorp/terraform-provider-time"}, takes: "half a minute"},
 }
 

@@ -1,5 +1,5 @@
-// Package inputs reads what a Workspace's spec refers to (Secrets, ConfigMaps, its RunnerClass) and hands it on as plain
-// values. Secrets are read from the API server itself and not cached: the controller keeps no copy of any.
+// Package inputs reads what a Workspace's spec refers to (Secrets, ConfigMaps, its RunnerClass) and hands it on as
+// plain values. Secrets are read from the API server itself and not cached: the controller keeps no copy of any.
 package inputs
 
 import (
@@ -174,7 +174,8 @@ func Class(ctx context.Context, c client.Reader, w *v1alpha1.Workspace) (*v1alph
 	case 1:
 		return found[0], nil
 	case 0:
-		return nil, noClass("no RunnerClass is annotated %s=true, and spec.runnerClassName names none", v1alpha1.AnnotationDefaultClass)
+		return nil, noClass("no RunnerClass is annotated %s=true, and spec.runnerClassName names none",
+			v1alpha1.AnnotationDefaultClass)
 	default:
 		return nil, noClass("%d RunnerClasses are annotated %s=true: leave one, or name one in spec.runnerClassName",
 			len(found), v1alpha1.AnnotationDefaultClass)

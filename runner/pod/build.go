@@ -6,6 +6,7 @@
 package pod
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -52,7 +53,7 @@ func Build(in Input) *corev1.Pod {
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:   in.Run.Namespace,
-			Name:        PodName(in.Run),
+			Name:        names.Label(in.Run.Name),
 			Labels:      t.labels(),
 			Annotations: t.annotations(),
 			OwnerReferences: []metav1.OwnerReference{
@@ -61,7 +62,7 @@ func Build(in Input) *corev1.Pod {
 		},
 		Spec: corev1.PodSpec{
 			RestartPolicy:                 corev1.RestartPolicyNever,
-			ServiceAccountName:            in.Workspace.Spec.ServiceAccountName,
+			ServiceAccountName:            cmp.Or(in.Workspace.Spec.ServiceAccountName, "default"),
 			AutomountServiceAccountToken:  new(false),
 			EnableServiceLinks:            new(false),
 			SecurityContext:               podSecurity(),
@@ -85,9 +86,6 @@ func Build(in Input) *corev1.Pod {
 	return p
 }
 
-// PodName is the Run's name, cut and hashed where a person gave it one that is too long for a Pod's host name.
-func PodName(r *v1alpha1.Run) string { return names.Label(r.Name) }
-
 // Deadline is when the kubelet ends the Pod whatever it does: the sum of what its steps may take.
 func Deadline(w *v1alpha1.Workspace, c *v1alpha1.RunnerClass) time.Duration {
 	t := timeouts(Input{Workspace: w, Class: c})
@@ -107,9 +105,10 @@ func runner(in Input, t merged) corev1.Container {
 		Image:           in.Class.Spec.Image,
 		ImagePullPolicy: in.Class.Spec.ImagePullPolicy,
 		Args:            []string{"run", params(in, t).String()},
-		Env:             append(t.env(), corev1.EnvVar{Name: "HOME", Value: "/tmp"}, corev1.EnvVar{Name: "TMPDIR", Value: "/tmp"}),
-		Resources:       t.resources(),
-		VolumeMounts:    append(mounts(in), t.volumeMounts()...),
+		Env: append(t.env(), corev1.EnvVar{Name: "HOME", Value: "/tmp"},
+			corev1.EnvVar{Name: "TMPDIR", Value: "/tmp"}),
+		Resources:    t.resources(),
+		VolumeMounts: append(mounts(in), t.volumeMounts()...),
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: new(false),
 			ReadOnlyRootFilesystem:   new(true),
@@ -180,7 +179,8 @@ func credentialVolume(name string) string { return names.Label("credential-" + n
 
 func emptyDir(name, limit string) corev1.Volume {
 	size := resource.MustParse(limit)
-	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &size}}}
+	return corev1.Volume{Name: name,
+		VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &size}}}
 }
 
 // timeouts are the built-in defaults, replaced by the class's or the Workspace's; where both speak, the shorter counts.

@@ -54,6 +54,13 @@ func TestBuild_Restricted(t *testing.T) {
 	if diff := cmp.Diff(wantPod, p.Spec.SecurityContext); diff != "" {
 		t.Error(diff)
 	}
+	if p.Spec.HostNetwork || p.Spec.HostPID || p.Spec.HostIPC || len(p.Spec.InitContainers) > 0 {
+		t.Error("it asks for the host")
+	}
+}
+
+func TestBuild_Volumes(t *testing.T) {
+	p := Build(input())
 	for _, v := range p.Spec.Volumes {
 		if v.Secret == nil && v.EmptyDir == nil && v.Projected == nil {
 			t.Errorf("volume %q is of a kind that the profile doesn't name", v.Name)
@@ -61,9 +68,6 @@ func TestBuild_Restricted(t *testing.T) {
 		if v.EmptyDir != nil && v.EmptyDir.SizeLimit == nil {
 			t.Errorf("volume %q has no limit", v.Name)
 		}
-	}
-	if p.Spec.HostNetwork || p.Spec.HostPID || p.Spec.HostIPC || len(p.Spec.InitContainers) > 0 {
-		t.Error("it asks for the host")
 	}
 }
 
@@ -108,7 +112,8 @@ func TestBuild_EveryMountHasItsVolume(t *testing.T) {
 		}
 		paths[m.MountPath] = true
 	}
-	for _, path := range []string{job.SpecDir, job.WorkDir, "/tmp", "/var/run/secrets/plumbline/state", job.CredentialsDir + "/cloud"} {
+	for _, path := range []string{job.SpecDir, job.WorkDir, "/tmp", "/var/run/secrets/plumbline/state",
+		job.CredentialsDir + "/cloud"} {
 		if !paths[path] {
 			t.Errorf("nothing is mounted at %s", path)
 		}
@@ -168,7 +173,8 @@ func TestBuild_Timeouts(t *testing.T) {
 func TestBuild_TemplatesMerge(t *testing.T) {
 	in := input()
 	in.Class.Spec.PodTemplate = &v1alpha1.PodTemplate{
-		Labels: map[string]string{"a": "class", "b": "class", LabelName: "mine"}, Annotations: map[string]string{v1alpha1.LabelWorkspace: "mine"},
+		Labels: map[string]string{"a": "class", "b": "class",
+			LabelName: "mine"}, Annotations: map[string]string{v1alpha1.LabelWorkspace: "mine"},
 		Env:          []corev1.EnvVar{{Name: "A", Value: "class"}, {Name: "B", Value: "class"}},
 		NodeSelector: map[string]string{"disk": "ssd"}, PriorityClassName: "low",
 		Tolerations:      []corev1.Toleration{{Key: "class"}},

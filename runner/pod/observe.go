@@ -44,8 +44,8 @@ type Outcome struct {
 	Recheck time.Duration
 }
 
-// Observe reads a Pod back. For one that ended the reasons are asked in the order of how much they explain: the driver's
-// own result, eviction, out of memory, the deadline, and at last the bare exit code.
+// Observe reads a Pod back. For one that ended the reasons are asked in the order of how much they explain: the
+// driver's own result, eviction, out of memory, the deadline, and at last the bare exit code.
 func Observe(p *corev1.Pod, now time.Time) Outcome {
 	switch p.Status.Phase {
 	case corev1.PodSucceeded, corev1.PodFailed:
@@ -101,8 +101,8 @@ func failure(p *corev1.Pod, t *corev1.ContainerStateTerminated, o Outcome) (job.
 	return job.NoResult, fmt.Sprintf("the driver left no result (exit code %d)", t.ExitCode)
 }
 
-// Ousted tells whether and why the Pod was made to end from outside: what the driver can't know. The class is empty when it
-// was not, or when nothing says so.
+// Ousted tells whether and why the Pod was made to end from outside: what the driver can't know. The class is empty
+// when it was not, or when nothing says so.
 func Ousted(p *corev1.Pod) (job.Class, string) {
 	switch p.Status.Reason {
 	case "Evicted", "Preempting":

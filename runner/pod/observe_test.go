@@ -33,7 +33,8 @@ func TestObserve_WaysToEnd(t *testing.T) {
 			"said the driver"},
 		{"a result beats an eviction that came too late", a().Said(result(job.Applied)).Failed("Evicted", "disk"),
 			job.Applied, ""},
-		{"a failure that the driver explained beats an eviction", disrupted(a().Said(result(job.ApplyFailed)), "EvictionByEvictionAPI"),
+		{"a failure that the driver explained beats an eviction",
+			disrupted(a().Said(result(job.ApplyFailed)), "EvictionByEvictionAPI"),
 			job.ApplyFailed, "said the driver"},
 		{"the driver was stopped by an eviction", a().Said(result(job.Canceled)).Failed("Evicted", "low on memory"),
 			job.Evicted, "low on memory"},
@@ -53,7 +54,8 @@ func TestObserve_WaysToEnd(t *testing.T) {
 		{"its node shut down", disrupted(a().Failed("Terminated", "imminent node shutdown"), "TerminationByKubelet"),
 			job.Evicted, "TerminationByKubelet"},
 		{"a disruption that was called off",
-			a().Failed("", "").Terminated("Error", 2, "").Condition(corev1.DisruptionTarget, corev1.ConditionFalse, "x", ""), job.NoResult, "exit code 2"},
+			a().Failed("", "").Terminated("Error", 2, "").Condition(corev1.DisruptionTarget, corev1.ConditionFalse, "x",
+				""), job.NoResult, "exit code 2"},
 		{"out of memory", a().Failed("", "").Terminated("OOMKilled", 137, ""), job.OOMKilled, "limits.memory"},
 		{"the deadline passed", a().Failed("DeadlineExceeded", "").Terminated("Error", 137, ""), job.TimedOut, "deadline"},
 		{"the deadline passed before the container ran", a().Failed("DeadlineExceeded", ""), job.TimedOut, "deadline"},
@@ -126,7 +128,8 @@ func TestObserve_BeforeTheEnd(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := Observe(test.pod.Obj(), testkit.At(test.age))
-			if o.Phase != test.phase || o.Class != test.class || o.Recheck != test.recheck || !strings.Contains(o.Message, test.message) {
+			if o.Phase != test.phase || o.Class != test.class || o.Recheck != test.recheck || !strings.Contains(o.Message,
+				test.message) {
 				t.Errorf("got %+v", o)
 			}
 			if Over(test.pod.Obj()) {

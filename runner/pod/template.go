@@ -1,14 +1,16 @@
 package pod
 
 import (
+	"maps"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 )
 
-// merged is the RunnerClass's Pod template with the Workspace's over it: maps and lists are joined, single values of the
-// Workspace win.
+// merged is the RunnerClass's Pod template with the Workspace's over it: maps and lists are joined, single values of
+// the Workspace win.
 type merged struct {
 	class, workspace v1alpha1.PodTemplate
 }
@@ -58,7 +60,8 @@ func (m merged) volumes() []corev1.Volume {
 }
 
 func (m merged) volumeMounts() []corev1.VolumeMount {
-	return overlay(m.class.VolumeMounts, m.workspace.VolumeMounts, func(v corev1.VolumeMount) string { return v.MountPath })
+	return overlay(m.class.VolumeMounts, m.workspace.VolumeMounts,
+		func(v corev1.VolumeMount) string { return v.MountPath })
 }
 
 func (m merged) priorityClassName() string {
@@ -100,9 +103,7 @@ func raise(limits, requests corev1.ResourceList) {
 
 // set writes b's entries over a's.
 func set(a, b corev1.ResourceList) {
-	for name, quantity := range b {
-		a[name] = quantity
-	}
+	maps.Copy(a, b)
 }
 
 // fitRequests lowers a request that is over its limit: somebody who sets a small limit means the request too.

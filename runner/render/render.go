@@ -2,8 +2,8 @@
 //
 //	source, variables, credential digests --Files--> Bundle{job.json, *.tf, terraform.tfvars.json, ...}
 //
-// What Plumbline generates is JSON made by encoding/json. User values stand in terraform.tfvars.json alone, the one JSON
-// file in which Terraform evaluates nothing: in any other a "${...}" would be run.
+// What Plumbline generates is JSON made by encoding/json. User values stand in terraform.tfvars.json alone, the one
+// JSON file in which Terraform evaluates nothing: in any other a "${...}" would be run.
 package render
 
 import (

@@ -59,7 +59,8 @@ func TestValuesArriveUnchanged(t *testing.T) {
 		{"an object with such names", map[string]any{"${x}": "%{y}", "": true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := render(t, Inputs{Source: inline(map[string]string{"main.tf": ""}), Variables: map[string]json.RawMessage{"v": raw(test.value)}})
+			b := render(t, Inputs{Source: inline(map[string]string{"main.tf": ""}),
+				Variables: map[string]json.RawMessage{"v": raw(test.value)}})
 			var got map[string]any
 			if err := json.Unmarshal(b.Data[VariablesFile], &got); err != nil {
 				t.Fatal(err)

@@ -126,7 +126,8 @@ func (r *Reconciler) adopt(ctx context.Context, in Input) error {
 		in.Run.Labels = map[string]string{}
 	}
 	in.Run.Labels[v1alpha1.LabelWorkspace] = names.Label(in.Workspace.Name)
-	if err := r.Client.Patch(ctx, in.Run, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := r.Client.Patch(ctx, in.Run,
+		client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("owning Run: %w", err)
 	}
 	return nil

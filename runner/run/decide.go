@@ -19,8 +19,8 @@ const (
 	// settle is how long a Run may go on before its status says Running: most drift checks are over by then, and cost
 	// one write less.
 	settle = 10 * time.Second
-	// creating is how long whoever wrote the intent to launch may take to create the Pod before it counts as lost: with two
-	// controllers at work (one that has just lost its lease, and its successor) the other one may be about to.
+	// creating is how long whoever wrote the intent to launch may take to create the Pod before it counts as lost: with
+	// two controllers at work (one that has just lost its lease, and its successor) the other one may be about to.
 	creating = 5 * time.Second
 	// overtime is added to the Pod's own deadline before the controller ends a Run whose kubelet didn't.
 	overtime = 5 * time.Minute
@@ -134,8 +134,8 @@ func afterLaunch(in Input) Decision {
 	return ongoing(in, o)
 }
 
-// unexplained: the driver was asked to stop and can't know by whom; its Pod will say so in a moment, when it ends. Nothing
-// is lost by waiting, for the next Run waits for that too.
+// unexplained: the driver was asked to stop and can't know by whom; its Pod will say so in a moment, when it ends.
+// Nothing is lost by waiting, for the next Run waits for that too.
 func unexplained(in Input, r *job.Result) bool {
 	return r.Class == job.Canceled && !in.Run.Spec.Cancel && in.Pod != nil && in.Pod.DeletionTimestamp == nil &&
 		!pod.Over(in.Pod) && !overdue(in)
@@ -152,15 +152,16 @@ func ongoing(in Input, o pod.Outcome) Decision {
 	}
 	left := deadline(in.Pod) + overtime - in.Now.Sub(in.Pod.CreationTimestamp.Time)
 	if o.Phase == pod.Running {
-		return Decision{Do: Note, Reason: v1alpha1.ReasonRunning, Message: "Terraform runs in Pod " + in.Pod.Name, Recheck: left}
+		message := "Terraform runs in Pod " + in.Pod.Name
+		return Decision{Do: Note, Reason: v1alpha1.ReasonRunning, Message: message, Recheck: left}
 	}
 	return Decision{Do: Note, Reason: v1alpha1.ReasonLaunching, Message: o.Message, Recheck: min(o.Recheck, left)}
 }
 
 func launching(r *v1alpha1.Run) string { return "creating Pod " + r.Status.PodName }
 
-// leaving is a Pod that was told to stop and has not ended. Where its node doesn't answer that stays so: only the node, or
-// its removal from the cluster, can tell that nothing runs any more.
+// leaving is a Pod that was told to stop and has not ended. Where its node doesn't answer that stays so: only the
+// node, or its removal from the cluster, can tell that nothing runs any more.
 func leaving(in Input) Decision {
 	d := Decision{Do: Note, Reason: v1alpha1.ReasonCanceling, Message: "the Pod was asked to stop"}
 	late := in.Now.Sub(in.Pod.DeletionTimestamp.Time)
@@ -168,8 +169,8 @@ func leaving(in Input) Decision {
 		d.Recheck = time.Minute - late
 		return d
 	}
-	d.Message = fmt.Sprintf("the Pod was asked to stop, and node %q does not say that it did; it counts as gone once the node "+
-		"answers or is removed from the cluster", in.Pod.Spec.NodeName)
+	d.Message = fmt.Sprintf("the Pod was asked to stop, and node %q does not say that it did; "+
+		"it counts as gone once the node answers or is removed from the cluster", in.Pod.Spec.NodeName)
 	return d
 }
 

@@ -76,7 +76,8 @@ func TestNext_AfterTheLaunch(t *testing.T) {
 		message string
 	}{
 		{"no Pod was seen: a cache may lag", launched(), nil, false, 0, Look, "", "", ""},
-		{"the API server has no Pod yet: another controller may be creating it", launched(), nil, true, creating / 2, Note, "",
+		{"the API server has no Pod yet: another controller may be creating it", launched(), nil, true, creating / 2, Note,
+			"",
 			v1alpha1.ReasonLaunching, "creating Pod vpn-1"},
 		{"the API server has no Pod either", launched(), nil, true, creating, Finish, job.PodLost, "", "left no result"},
 		{"the Pod is gone after it was canceled", launched().Cancel(), nil, true, creating, Finish, job.Canceled, "", ""},
@@ -114,7 +115,8 @@ func TestNext_AfterTheLaunch(t *testing.T) {
 		{"the Pod was deleted, and the report came before its end", launched().Reported(result(job.Canceled)),
 			podOf(launched()).Running(testkit.Epoch).Deleting(testkit.Epoch), false, 0, Finish, job.PodLost, "", "from outside"},
 		{"the node was drained, and the report came before the Pod's end", launched().Reported(result(job.Canceled)),
-			drained(podOf(launched()).Running(testkit.Epoch).Deleting(testkit.Epoch)), false, 0, Finish, job.Evicted, "", "drained"},
+			drained(podOf(launched()).Running(testkit.Epoch).Deleting(testkit.Epoch)), false, 0, Finish,
+			job.Evicted, "", "drained"},
 		{"stopped by the kubelet, which says why only at the Pod's end", launched().Reported(result(job.Canceled)),
 			running, false, 0, Note, "", v1alpha1.ReasonLaunching, ""},
 		{"Canceled result on an evicted Pod", launched().Reported(result(job.Canceled)),
@@ -134,12 +136,14 @@ func TestNext_AfterTheLaunch(t *testing.T) {
 			v1alpha1.ReasonCanceling, `node "node-1"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			in := Input{Run: test.run.Obj(), Workspace: testkit.Workspace("vpn").Obj(), Gone: test.gone, Now: testkit.At(test.after)}
+			in := Input{Run: test.run.Obj(), Workspace: testkit.Workspace("vpn").Obj(), Gone: test.gone,
+				Now: testkit.At(test.after)}
 			if test.pod != nil {
 				in.Pod = test.pod.Obj()
 			}
 			d := Next(in)
-			if d.Do != test.do || d.Class != test.class || d.Reason != test.reason || !strings.Contains(d.Message, test.message) {
+			if d.Do != test.do || d.Class != test.class || d.Reason != test.reason || !strings.Contains(d.Message,
+				test.message) {
 				t.Errorf("got %+v", d)
 			}
 		})

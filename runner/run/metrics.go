@@ -25,6 +25,7 @@ func init() { metrics.Registry.MustRegister(finishedRuns, runSeconds) }
 func observe(r *v1alpha1.Run) {
 	finishedRuns.WithLabelValues(string(r.Spec.Operation), string(r.Spec.Trigger.Kind), r.Status.Class).Inc()
 	if r.Status.StartedAt != nil && r.Status.FinishedAt != nil {
-		runSeconds.WithLabelValues(string(r.Spec.Operation)).Observe(r.Status.FinishedAt.Sub(r.Status.StartedAt.Time).Seconds())
+		took := r.Status.FinishedAt.Sub(r.Status.StartedAt.Time)
+		runSeconds.WithLabelValues(string(r.Spec.Operation)).Observe(took.Seconds())
 	}
 }

@@ -72,7 +72,7 @@ func changes(c job.Changes) *v1alpha1.Changes {
 }
 
 func count(n int) int32 {
-	return int32(max(0, min(n, 1<<31-1))) //nolint:gosec // just bounded
+	return int32(max(0, min(n, 1<<31-1)))
 }
 
 // describe is the condition's message: what changed when it went well, what went wrong otherwise.

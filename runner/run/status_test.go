@@ -30,7 +30,8 @@ func TestFinished_TakesOverTheResult(t *testing.T) {
 		StartedAt: r.Status.StartedAt, FinishedAt: &at, Duration: "1m35s", PodName: "vpn-1",
 		InputsDigest: testkit.Digest, WorkspaceGeneration: 1, OutputsDigest: "d", StateSerial: 7, Class: "Applied",
 		Changes: &v1alpha1.Changes{Add: 1, Change: 2, Destroy: 3, Summary: "+1 ~2 -3"},
-		Steps:   []v1alpha1.RunStep{{Name: "plan", Attempts: 2, Duration: metav1.Duration{Duration: 1235 * time.Millisecond}}},
+		Steps: []v1alpha1.RunStep{{Name: "plan", Attempts: 2,
+			Duration: metav1.Duration{Duration: 1235 * time.Millisecond}}},
 		Drift: &v1alpha1.DriftStatus{DetectedAt: at, Total: 30, Resources: []v1alpha1.DriftedResource{
 			{Address: "a.b", Actions: []string{}}, // null would be refused
 		}},

@@ -29,7 +29,8 @@ type Ticks struct {
 func For(d v1alpha1.Drift, uid types.UID, created time.Time) (Ticks, error) {
 	zone, err := time.LoadLocation(d.TimeZone)
 	if err != nil || d.TimeZone == "Local" {
-		return Ticks{}, fmt.Errorf("spec.drift.timeZone %q is not a time zone: use an IANA name such as Europe/Madrid", d.TimeZone)
+		return Ticks{}, fmt.Errorf("spec.drift.timeZone %q is not a time zone: use an IANA name such as Europe/Madrid",
+			d.TimeZone)
 	}
 	parsed, err := cron.ParseStandard(d.Schedule)
 	if err != nil {

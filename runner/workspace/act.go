@@ -17,11 +17,14 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/runner/names"
 	"github.com/plumbline-dev/plumbline/runner/pod"
+	"github.com/plumbline-dev/plumbline/runner/run"
 )
 
 var (
 	// errNotOurs: an object of the wanted name exists and belongs to something else.
 	errNotOurs = errors.New("it exists and is not this Workspace's: remove or rename it")
+	// errDecided: a list that lags behind led to a decision that was taken, and carried out, before.
+	errDecided = errors.New("it has ended already: looking again")
 	// errState: the state service could not be asked.
 	errState = errors.New("asking the state service")
 )
@@ -93,17 +96,20 @@ func newRun(in Input, d Decision) *v1alpha1.Run {
 }
 
 // recognize accepts a Run that an earlier pass made, and nothing else.
-func (r *Reconciler) recognize(ctx context.Context, w *v1alpha1.Workspace, run *v1alpha1.Run) error {
+func (r *Reconciler) recognize(ctx context.Context, w *v1alpha1.Workspace, wanted *v1alpha1.Run) error {
 	var found v1alpha1.Run
-	err := r.Live.Get(ctx, client.ObjectKeyFromObject(run), &found)
+	err := r.Live.Get(ctx, client.ObjectKeyFromObject(wanted), &found)
 	if apierrors.IsNotFound(err) {
 		return nil // deleted in between: its end is an event that asks again
 	}
 	if err != nil {
-		return fmt.Errorf("reading Run %q: %w", run.Name, err)
+		return fmt.Errorf("reading Run %q: %w", wanted.Name, err)
 	}
 	if !metav1.IsControlledBy(&found, w) {
-		return fmt.Errorf("creating Run %q: %w", run.Name, errNotOurs)
+		return fmt.Errorf("creating Run %q: %w", wanted.Name, errNotOurs)
+	}
+	if run.Finished(&found) {
+		return fmt.Errorf("creating Run %q: %w", wanted.Name, errDecided)
 	}
 	return nil
 }
@@ -118,8 +124,8 @@ func (r *Reconciler) cancel(ctx context.Context, run *v1alpha1.Run) error {
 	return nil
 }
 
-// dismantle lets a Workspace go whose state holds nothing (any more), and otherwise makes the Run that empties it. Asking
-// the state first means that a Workspace whose configuration never worked needs no Run to be deleted.
+// dismantle lets a Workspace go whose state holds nothing (any more), and otherwise makes the Run that empties it.
+// Asking the state first means that a Workspace whose configuration never worked needs no Run to be deleted.
 func (r *Reconciler) dismantle(ctx context.Context, in Input, d Decision) (released bool, err error) {
 	gone, err := r.State.Forget(ctx, in.Workspace)
 	if err != nil {

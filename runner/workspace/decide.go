@@ -101,30 +101,40 @@ func deleting(in Input) (Decision, bool) {
 	if in.Workspace.Spec.DeletionPolicy == v1alpha1.DeletionOrphan {
 		return Decision{Do: Release}, true
 	}
+	return destroying(in), true
+}
+
+// destroying follows the newest Run that destroyed, or tried to.
+func destroying(in Input) Decision {
 	last := destroyed(in)
 	if last == nil {
-		return dismantle(1), true
+		return dismantle(1)
 	}
+	again := dismantle(last.Spec.Attempt + 1)
 	if rerun(in) || last.Status.WorkspaceGeneration < in.Workspace.Generation || succeeded(last) && !inVain(in) {
-		return dismantle(last.Spec.Attempt + 1), true
+		return again
 	}
-	at, again := retryAt(in, last)
+	wait := Decision{Do: Wait, Reason: last.Status.Class, Message: last.Status.Message}
+	if succeeded(last) {
+		wait.Reason = v1alpha1.ReasonDestroying
+		wait.Message = "Run " + last.Name + " ended well, and the state is not empty"
+	}
+	at, retried := retryAt(in, last)
 	switch {
-	case !again:
-		return Decision{Do: Wait, Stalled: true, Reason: last.Status.Class, Message: last.Status.Message}, true
-	case in.Now.Before(at) && succeeded(last):
-		return Decision{
-			Do: Wait, At: at, Reason: v1alpha1.ReasonDestroying, Message: "Run " + last.Name + " ended well, and the state is not empty",
-		}, true
+	case !retried:
+		wait.Stalled = true
 	case in.Now.Before(at):
-		return Decision{Do: Wait, At: at, Reason: last.Status.Class, Message: last.Status.Message}, true
+		wait.At = at
+	default:
+		return again
 	}
-	return dismantle(last.Spec.Attempt + 1), true
+	return wait
 }
 
 func leaving(in Input, active *v1alpha1.Run) Decision {
 	d := Decision{Do: Wait, Reason: v1alpha1.ReasonDestroying, Message: "Run " + active.Name + " goes on"}
-	unwanted := active.Spec.Trigger.Kind != v1alpha1.TriggerDeletion || in.Workspace.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
+	kept := in.Workspace.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
+	unwanted := active.Spec.Trigger.Kind != v1alpha1.TriggerDeletion || kept
 	if unwanted && !active.Spec.Cancel {
 		d.Do = Cancel
 	}
@@ -142,8 +152,8 @@ func dismantle(attempt int32) Decision {
 	}
 }
 
-// inVain: two destructions ended well one after the other, and the Workspace is still here, because something is left in
-// its state, or holds it. A third one at once would be the start of a storm.
+// inVain: two destructions ended well one after the other, and the Workspace is still here, because something is left
+// in its state, or holds it. A third one at once would be the start of a storm.
 func inVain(in Input) bool {
 	well := 0
 	for i := len(in.Finished) - 1; i >= 0 && well < 2; i-- {

@@ -58,17 +58,6 @@ func ended(name string, class job.Class) *testkit.RunBuilder {
 	return made(name).Launched(testkit.Epoch).Ended(class, testkit.At(time.Minute))
 }
 
-func deletion(n int32) *testkit.RunBuilder {
-	name := "destroy-" + string(rune('0'+n))
-	return made(name).Operation(v1alpha1.OperationDestroy).Trigger(v1alpha1.TriggerDeletion, name).Attempt(n)
-}
-
-// destroyed is a deletion's Run that ended n minutes after the Workspace's deletion.
-func destroyedBy(n int32, class job.Class) *testkit.RunBuilder {
-	at := testkit.At(time.Hour + time.Duration(n)*time.Minute)
-	return deletion(n).Launched(at).Given(testkit.Digest, 2).Ended(class, at)
-}
-
 type runs = []*testkit.RunBuilder
 
 const tickAtOne = "2026-03-01T13:00:00Z"
@@ -123,12 +112,14 @@ func TestNext(t *testing.T) {
 			scene{workspace: vpn(), runs: runs{ended("a", job.Applied)}, digest: "fedcba9876543210"},
 			created(change, "fedcba987654 after a", 1)},
 		{"A, then B, then A again: each is a change of its own", scene{workspace: vpn(), runs: runs{
-			ended("a", job.Applied), made("b").Launched(testkit.At(minute)).Given("fedcba9876543210", 1).Ended(job.Applied, testkit.At(2*minute)),
+			ended("a", job.Applied), made("b").Launched(testkit.At(minute)).Given("fedcba9876543210", 1).Ended(job.Applied,
+				testkit.At(2*minute)),
 		}}, created(change, "0123456789ab after b", 1)},
 		{"an edit that changes no input is no change after a success",
 			scene{workspace: vpn().Generation(2), runs: runs{ended("a", job.Applied)}}, Decision{Do: Wait}},
 		{"an edit that changes no input may be the cure of a failure",
-			scene{workspace: vpn().Generation(2), runs: runs{ended("a", job.OOMKilled)}}, created(change, "0123456789ab after a", 1)},
+			scene{workspace: vpn().Generation(2), runs: runs{ended("a", job.OOMKilled)}}, created(change,
+				"0123456789ab after a", 1)},
 		{"also of one that needs a person", scene{workspace: vpn().Generation(2), runs: runs{ended("a", job.ConfigInvalid)}},
 			created(change, "0123456789ab after a", 1)},
 		{"a change ends a series of retries",
@@ -137,9 +128,11 @@ func TestNext(t *testing.T) {
 		{"the last apply counts when its Run is gone", scene{workspace: vpn().With(func(w *v1alpha1.Workspace) {
 			w.Status.Applied = &v1alpha1.Applied{Run: "gone", InputsDigest: testkit.Digest}
 		})}, Decision{Do: Wait}},
-		{"a change while a plan was about to run isn't lost", scene{workspace: vpn().Schedule("@hourly").Report(), digest: "fedcba9876543210",
-			runs:  runs{ended("a", job.Applied), tick(time.Hour).Launched(hour).Given("fedcba9876543210", 2).Ended(job.Planned, hour.Add(minute))},
-			after: 62 * minute}, created(change, "fedcba987654 after a", 1)},
+		{"a change while a plan was about to run isn't lost",
+			scene{workspace: vpn().Schedule("@hourly").Report(), digest: "fedcba9876543210",
+				runs: runs{ended("a", job.Applied),
+					tick(time.Hour).Launched(hour).Given("fedcba9876543210", 2).Ended(job.Planned, hour.Add(minute))},
+				after: 62 * minute}, created(change, "fedcba987654 after a", 1)},
 		{"a person's plan answers for nothing", scene{workspace: vpn(), runs: runs{
 			ended("a", job.Applied), ended("p", job.PlanFailed).Manual().Operation(v1alpha1.OperationPlan),
 		}}, Decision{Do: Wait}},
@@ -155,8 +148,9 @@ func TestNext(t *testing.T) {
 		{"a rerun that has a Run is answered", scene{workspace: vpn().Rerun("1"), runs: runs{
 			ended("a", job.Applied), ended("r", job.NoChanges).Trigger(rerunBy, "1"),
 		}}, Decision{Do: Wait}},
-		{"also when that Run is gone", scene{workspace: vpn().Rerun("1").With(func(w *v1alpha1.Workspace) { w.Status.LastRerun = "1" }),
-			runs: runs{ended("a", job.Applied)}}, Decision{Do: Wait}},
+		{"also when that Run is gone",
+			scene{workspace: vpn().Rerun("1").With(func(w *v1alpha1.Workspace) { w.Status.LastRerun = "1" }),
+				runs: runs{ended("a", job.Applied)}}, Decision{Do: Wait}},
 		{"another value asks again",
 			scene{workspace: vpn().Rerun("2"), runs: runs{ended("r", job.NoChanges).Trigger(rerunBy, "1")}},
 			created(rerunBy, "2", 1)},
@@ -205,13 +199,16 @@ func TestNext(t *testing.T) {
 		{"a retry keeps the operation", scene{workspace: vpn().Schedule("@hourly").Report(), after: 70 * minute, runs: runs{
 			ended("a", job.Applied), tick(time.Hour).Launched(hour).Ended(job.Transient, hour),
 		}}, planned(created(retry, "tick", 2))},
-		{"a plan that ended well cures the plans before it", scene{workspace: vpn().Schedule("@hourly").Report(), after: 70 * minute, runs: runs{
-			ended("a", job.Applied), tick(time.Hour).Launched(hour).Ended(job.Transient, hour),
-			made("r").Trigger(retry, "tick").Operation(v1alpha1.OperationPlan).Launched(hour).Ended(job.NoChanges, hour.Add(minute)),
-		}}, Decision{Do: Wait, At: testkit.At(2 * time.Hour)}},
-		{"a plan that ended well doesn't cure a failed apply", scene{workspace: vpn().Schedule("@hourly").Report(), after: 70 * minute, runs: runs{
-			ended("a", job.ConfigInvalid), tick(time.Hour).Launched(hour).Ended(job.Planned, hour.Add(minute)),
-		}}, stalled(testkit.At(2*time.Hour), job.ConfigInvalid)},
+		{"a plan that ended well cures the plans before it",
+			scene{workspace: vpn().Schedule("@hourly").Report(), after: 70 * minute, runs: runs{
+				ended("a", job.Applied), tick(time.Hour).Launched(hour).Ended(job.Transient, hour),
+				made("r").Trigger(retry, "tick").Operation(v1alpha1.OperationPlan).Launched(hour).Ended(job.NoChanges,
+					hour.Add(minute)),
+			}}, Decision{Do: Wait, At: testkit.At(2 * time.Hour)}},
+		{"a plan that ended well doesn't cure a failed apply",
+			scene{workspace: vpn().Schedule("@hourly").Report(), after: 70 * minute, runs: runs{
+				ended("a", job.ConfigInvalid), tick(time.Hour).Launched(hour).Ended(job.Planned, hour.Add(minute)),
+			}}, stalled(testkit.At(2*time.Hour), job.ConfigInvalid)},
 
 		// Schedules.
 		{"a tick starts a Run",
@@ -223,17 +220,20 @@ func TestNext(t *testing.T) {
 		{"a tick that has a Run is over", scene{workspace: vpn().Schedule("@hourly"), after: 62 * minute, runs: runs{
 			ended("a", job.Applied), made("t").Tick(hour).Launched(hour).Ended(job.NoChanges, hour.Add(minute)),
 		}}, Decision{Do: Wait, At: testkit.At(2 * time.Hour)}},
-		{"a tick that was acted on and forgotten is over", scene{workspace: vpn().Schedule("@hourly").With(func(w *v1alpha1.Workspace) {
-			w.Status.LastScheduleTime = new(metav1.NewTime(hour))
-		}), runs: runs{ended("a", job.Applied)}, after: 62 * minute}, Decision{Do: Wait, At: testkit.At(2 * time.Hour)}},
-		{"a tick whose Run was canceled before its launch is over", scene{workspace: vpn().Schedule("@hourly"), after: 62 * minute, runs: runs{
-			ended("a", job.Applied), made("t").Tick(hour).Ended(job.Canceled, hour.Add(minute)),
-		}}, Decision{Do: Wait, At: testkit.At(2 * time.Hour)}},
+		{"a tick that was acted on and forgotten is over",
+			scene{workspace: vpn().Schedule("@hourly").With(func(w *v1alpha1.Workspace) {
+				w.Status.LastScheduleTime = new(metav1.NewTime(hour))
+			}), runs: runs{ended("a", job.Applied)}, after: 62 * minute}, Decision{Do: Wait, At: testkit.At(2 * time.Hour)}},
+		{"a tick whose Run was canceled before its launch is over",
+			scene{workspace: vpn().Schedule("@hourly"), after: 62 * minute, runs: runs{
+				ended("a", job.Applied), made("t").Tick(hour).Ended(job.Canceled, hour.Add(minute)),
+			}}, Decision{Do: Wait, At: testkit.At(2 * time.Hour)}},
 		{"missed ticks are one",
 			scene{workspace: vpn().Schedule("@hourly"), runs: runs{ended("a", job.Applied)}, after: 5*time.Hour + minute},
 			created(schedule, "2026-03-01T17:00:00Z", 1)},
 		{"a change goes before a tick",
-			scene{workspace: vpn().Schedule("@hourly"), runs: runs{ended("a", job.Applied)}, digest: "fedcba9876543210", after: time.Hour},
+			scene{workspace: vpn().Schedule("@hourly"), runs: runs{ended("a", job.Applied)}, digest: "fedcba9876543210",
+				after: time.Hour},
 			created(change, "fedcba987654 after a", 1)},
 		{"a retry that is due goes before a tick",
 			scene{workspace: vpn().Schedule("@hourly"), runs: runs{failed(job.Transient, 1)}, after: time.Hour},
@@ -248,7 +248,8 @@ func TestNext(t *testing.T) {
 			scene{workspace: vpn().Schedule("@hourly"), runs: runs{failed(job.ConfigInvalid, 1)}, after: minute},
 			stalled(hour, job.ConfigInvalid)},
 		{"a schedule that is none stops the Workspace", scene{workspace: vpn().Schedule("0 0 30 2 *")},
-			Decision{Do: Wait, Stalled: true, Reason: "ConfigInvalid", Message: `spec.drift.schedule "0 0 30 2 *" has a date that never comes`}},
+			Decision{Do: Wait, Stalled: true, Reason: "ConfigInvalid",
+				Message: `spec.drift.schedule "0 0 30 2 *" has a date that never comes`}},
 
 		// What is missing, and suspension.
 		{"what is missing is waited for", scene{workspace: vpn(), missing: `Secret "s" does not exist`},
@@ -271,89 +272,30 @@ func TestNext(t *testing.T) {
 	}
 }
 
-func TestNext_Deletion(t *testing.T) {
-	hour := time.Hour
-	destroying := func(n int32) Decision { return dismantle(n) }
-	for _, test := range []struct {
-		name  string
-		scene scene
-		want  Decision
-	}{
-		{"nothing was ever made", scene{workspace: vpn().Deleting()}, destroying(1)},
-		{"something was applied", scene{workspace: vpn().Deleting(), runs: runs{ended("a", job.Applied)}, after: hour},
-			destroying(1)},
-		{"a suspended one is taken apart all the same", scene{workspace: vpn().Suspend().Deleting(), after: hour},
-			destroying(1)},
-		{"one whose inputs are missing too", scene{workspace: vpn().Deleting(), missing: "x", after: hour}, destroying(1)},
-		{"one whose schedule is none too", scene{workspace: vpn().Schedule("foo").Deleting(), after: hour}, destroying(1)},
-		{"a Run that goes on is canceled first",
-			scene{workspace: vpn().Deleting(), runs: runs{made("a").Launched(testkit.Epoch)}},
-			Decision{Do: Cancel, Reason: v1alpha1.ReasonDestroying, Message: "Run a goes on"}},
-		{"a person's Run is canceled too", scene{workspace: vpn().Deleting(), runs: runs{made("m").Manual()}},
-			Decision{Do: Cancel, Reason: v1alpha1.ReasonDestroying, Message: "Run m goes on"}},
-		{"once is enough", scene{workspace: vpn().Deleting(), runs: runs{made("a").Launched(testkit.Epoch).Cancel()}},
-			Decision{Do: Wait, Reason: v1alpha1.ReasonDestroying, Message: "Run a goes on"}},
-		{"the destruction goes on",
-			scene{workspace: vpn().Deleting(), runs: runs{deletion(1).Launched(testkit.At(hour))}, after: hour},
-			Decision{Do: Wait, Reason: v1alpha1.ReasonDestroying, Message: "Run destroy-1 goes on"}},
-		{"the destruction ended well",
-			scene{workspace: vpn().Deleting(), runs: runs{destroyedBy(1, job.Applied)}, after: hour + time.Minute},
-			destroying(2)},
-		{"twice, and something is still there: no storm", scene{workspace: vpn().Deleting(), after: hour + 2*time.Minute,
-			runs: runs{destroyedBy(1, job.Applied), destroyedBy(2, job.NoChanges)}},
-			Decision{Do: Wait, At: testkit.At(hour + 2*time.Minute + 30*time.Second), Reason: v1alpha1.ReasonDestroying,
-				Message: "Run destroy-2 ended well, and the state is not empty"}},
-		{"but another try after the delay", scene{workspace: vpn().Deleting(), after: hour + 3*time.Minute,
-			runs: runs{destroyedBy(1, job.Applied), destroyedBy(2, job.NoChanges)}}, destroying(3)},
-		{"a failure, then a success: asked at once whether it is empty", scene{workspace: vpn().Deleting(), after: hour + 2*time.Minute,
-			runs: runs{destroyedBy(1, job.Transient), destroyedBy(2, job.Applied)}}, destroying(3)},
-		{"the destruction failed, and waits for its delay",
-			scene{workspace: vpn().Deleting(), runs: runs{destroyedBy(1, job.Transient)}, after: hour + time.Minute},
-			Decision{Do: Wait, At: testkit.At(hour + time.Minute + 15*time.Second), Reason: "Transient", Message: "it ended as Transient"}},
-		{"the destruction is tried again",
-			scene{workspace: vpn().Deleting(), runs: runs{destroyedBy(1, job.Transient)}, after: 2 * hour}, destroying(2)},
-		{"the destruction needs a person",
-			scene{workspace: vpn().Deleting(), runs: runs{destroyedBy(1, job.ConfigInvalid)}, after: 2 * hour},
-			Decision{Do: Wait, Stalled: true, Reason: "ConfigInvalid", Message: "it ended as ConfigInvalid"}},
-		{"who then changes the spec",
-			scene{workspace: vpn().Deleting().Generation(3), runs: runs{destroyedBy(1, job.ConfigInvalid)}, after: 2 * hour},
-			destroying(2)},
-		{"or asks for another try",
-			scene{workspace: vpn().Rerun("1").Deleting(), runs: runs{destroyedBy(1, job.ConfigInvalid)}, after: 2 * hour},
-			destroying(2)},
-		{"which is one try and no storm", scene{workspace: vpn().Rerun("1").Deleting().With(func(w *v1alpha1.Workspace) { w.Status.LastRerun = "1" }),
-			runs: runs{destroyedBy(1, job.ConfigInvalid), destroyedBy(2, job.ConfigInvalid)}, after: 2 * hour},
-			Decision{Do: Wait, Stalled: true, Reason: "ConfigInvalid", Message: "it ended as ConfigInvalid"}},
-		{"or says Orphan after all",
-			scene{workspace: vpn().Orphan().Deleting().Generation(3), runs: runs{destroyedBy(1, job.ConfigInvalid)}, after: 2 * hour},
-			Decision{Do: Release}},
-		{"or says so while it is being destroyed",
-			scene{workspace: vpn().Orphan().Deleting(), runs: runs{deletion(1).Launched(testkit.At(hour))}, after: hour},
-			Decision{Do: Cancel, Reason: v1alpha1.ReasonDestroying, Message: "Run destroy-1 goes on"}},
-		{"Orphan lets go at once",
-			scene{workspace: vpn().Orphan().Deleting(), runs: runs{ended("a", job.Applied)}, after: hour},
-			Decision{Do: Release}},
-		{"Orphan waits for the end of what goes on",
-			scene{workspace: vpn().Orphan().Deleting(), runs: runs{made("a").Launched(testkit.Epoch).Cancel()}},
-			Decision{Do: Wait, Reason: v1alpha1.ReasonDestroying, Message: "Run a goes on"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, Next(test.scene.input())); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-}
-
-// TestNext_OneDecisionPerScene: whatever the order of the list that the API server answers with.
+// TestNext_DoesNotDependOnTheListsOrder: whatever the order of the list that the API server answers with.
 func TestNext_DoesNotDependOnTheListsOrder(t *testing.T) {
 	s := scene{workspace: vpn().Schedule("@hourly"), after: 70 * time.Minute, runs: runs{
-		ended("a", job.Applied), made("b").Launched(testkit.At(2*time.Minute)).Ended(job.Transient, testkit.At(3*time.Minute)),
+		ended("a", job.Applied), made("b").Launched(testkit.At(2*time.Minute)).Ended(job.Transient,
+			testkit.At(3*time.Minute)),
 		made("c").Launched(testkit.At(4*time.Minute)).Ended(job.PodLost, testkit.At(5*time.Minute)).Attempt(2),
 	}}
 	want := Next(s.input())
 	slices.Reverse(s.runs)
 	if diff := cmp.Diff(want, Next(s.input())); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestNext_TwoRunsThatEndedInOneSecond: times are kept in seconds, and the names say nothing of the order.
+func TestNext_TwoRunsThatEndedInOneSecond(t *testing.T) {
+	written := func(version string) func(*v1alpha1.Run) {
+		return func(r *v1alpha1.Run) { r.ResourceVersion = version }
+	}
+	s := scene{workspace: vpn(), runs: runs{
+		ended("z", job.Applied).Given("fedcba9876543210", 1).With(written("99")), ended("a",
+			job.Applied).With(written("100")),
+	}}
+	if diff := cmp.Diff(Decision{Do: Wait}, Next(s.input())); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -17,7 +17,8 @@ func (r *Reconciler) announce(before, after *v1alpha1.Workspace) {
 	if last := after.Status.LastRun; last != nil && last.Result == ready.Reason {
 		return
 	}
-	if old := apimeta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady); old != nil && old.Reason == ready.Reason {
+	old := apimeta.FindStatusCondition(before.Status.Conditions, v1alpha1.ConditionReady)
+	if old != nil && old.Reason == ready.Reason {
 		return
 	}
 	r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, ready.Reason, "Reconcile", "%s", ready.Message)

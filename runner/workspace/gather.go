@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
@@ -63,16 +64,28 @@ func (in *Input) sort(all []v1alpha1.Run) {
 			in.Finished = append(in.Finished, mine[i])
 		}
 	}
-	slices.SortFunc(in.Finished, func(a, b v1alpha1.Run) int {
-		return cmp.Or(a.Status.FinishedAt.Compare(b.Status.FinishedAt.Time), a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
-			cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(in.Finished, inOrderOfEnd)
 	in.Last, in.Compared = telling(in.Finished)
 }
 
-// telling picks from the finished Runs, oldest first, the newest that says whether the Workspace is what was asked for, and
-// the newest that compared it with reality. A plan that ended well is only the latter: it says nothing about what was
-// asked for, but that plans that failed before it need no retry any more.
+// inOrderOfEnd compares finished Runs. Times are kept in seconds, and two Runs may end in one: then the one that was
+// written later is the later one, for nothing is written to a Run after its end.
+func inOrderOfEnd(a, b v1alpha1.Run) int {
+	written, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
+	if err != nil {
+		written = 0 // not from an API server
+	}
+	return cmp.Or(
+		a.Status.FinishedAt.Compare(b.Status.FinishedAt.Time),
+		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
+		written,
+		cmp.Compare(a.Name, b.Name),
+	)
+}
+
+// telling picks from the finished Runs, oldest first, the newest that says whether the Workspace is what was asked
+// for, and the newest that compared it with reality. A plan that ended well is only the latter: it says nothing about
+// what was asked for, but that plans that failed before it need no retry any more.
 func telling(finished []v1alpha1.Run) (last, compared *v1alpha1.Run) {
 	for i := len(finished) - 1; i >= 0 && (last == nil || compared == nil); i-- {
 		r := &finished[i]
@@ -115,8 +128,8 @@ func Tells(r *v1alpha1.Run) bool {
 	return false
 }
 
-// unlaunchedTells: a Run that ended before it was launched (canceled, or refused) tried nothing. But where what it was made
-// for still holds, it would be made again under the same name: its end is the answer.
+// unlaunchedTells: a Run that ended before it was launched (canceled, or refused) tried nothing. But where what it was
+// made for still holds, it would be made again under the same name: its end is the answer.
 func unlaunchedTells(kind v1alpha1.TriggerKind) bool {
 	return kind == v1alpha1.TriggerChange || kind == v1alpha1.TriggerRetry || kind == v1alpha1.TriggerDependency
 }

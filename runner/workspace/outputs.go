@@ -85,7 +85,8 @@ func intact(s *corev1.Secret, want string) (bool, error) {
 	return digest == s.Annotations[annotationOutputs] && (want == "" || want == digest), nil
 }
 
-func (r *Reconciler) writeOutputs(ctx context.Context, w *v1alpha1.Workspace, s *corev1.Secret, data map[string][]byte) error {
+func (r *Reconciler) writeOutputs(ctx context.Context, w *v1alpha1.Workspace, s *corev1.Secret,
+	data map[string][]byte) error {
 	digest, err := job.DigestOutputs(data)
 	if err != nil {
 		return err

@@ -62,7 +62,8 @@ func surplus(in Input) []v1alpha1.Run {
 	for i := len(in.Finished) - 1; i >= 0; i-- {
 		kind := succeeded(&in.Finished[i])
 		room[kind]--
-		if room[kind] < 0 && (in.Last == nil || in.Finished[i].UID != in.Last.UID) && in.Finished[i].DeletionTimestamp == nil {
+		if room[kind] < 0 && (in.Last == nil ||
+			in.Finished[i].UID != in.Last.UID) && in.Finished[i].DeletionTimestamp == nil {
 			over = append(over, in.Finished[i])
 		}
 	}

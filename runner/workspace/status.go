@@ -36,18 +36,7 @@ func summarize(in Input, d Decision) {
 // history takes over what finished Runs say, so that it outlives them.
 func history(in Input, s *v1alpha1.WorkspaceStatus) {
 	for i := range in.Finished {
-		r := &in.Finished[i]
-		if tick, ok := tickOf(r); ok && (s.LastScheduleTime == nil || tick.After(s.LastScheduleTime.Time)) {
-			s.LastScheduleTime = new(metav1.NewTime(tick))
-		}
-		if r.Spec.Trigger.Kind == v1alpha1.TriggerRerun && r.Spec.Trigger.Key == rerunKey(in.Workspace) {
-			s.LastRerun = r.Spec.Trigger.Key
-		}
-		if applied(r) && Tells(r) && (s.Applied == nil || r.Status.FinishedAt.After(s.Applied.At.Time)) {
-			s.Applied = &v1alpha1.Applied{
-				Run: r.Name, InputsDigest: r.Status.InputsDigest, At: *r.Status.FinishedAt, StateSerial: serial(r, s.Applied),
-			}
-		}
+		remember(in, s, &in.Finished[i])
 	}
 	if n := len(in.Finished); n > 0 {
 		s.LastRun = lastRun(&in.Finished[n-1])
@@ -55,6 +44,21 @@ func history(in Input, s *v1alpha1.WorkspaceStatus) {
 	s.Failures = 0
 	if in.Last != nil && !succeeded(in.Last) {
 		s.Failures = in.Last.Spec.Attempt
+	}
+}
+
+// remember takes over what triggers are answered with, and what was applied.
+func remember(in Input, s *v1alpha1.WorkspaceStatus, r *v1alpha1.Run) {
+	if tick, ok := tickOf(r); ok && (s.LastScheduleTime == nil || tick.After(s.LastScheduleTime.Time)) {
+		s.LastScheduleTime = new(metav1.NewTime(tick))
+	}
+	if t := r.Spec.Trigger; t.Kind == v1alpha1.TriggerRerun && t.Key == rerunKey(in.Workspace) {
+		s.LastRerun = t.Key
+	}
+	if applied(r) && Tells(r) && (s.Applied == nil || r.Status.FinishedAt.After(s.Applied.At.Time)) {
+		s.Applied = &v1alpha1.Applied{
+			Run: r.Name, InputsDigest: r.Status.InputsDigest, At: *r.Status.FinishedAt, StateSerial: serial(r, s.Applied),
+		}
 	}
 }
 
@@ -101,8 +105,8 @@ func drift(in Input, s *v1alpha1.WorkspaceStatus) {
 	})
 }
 
-// found is what a plan says of the difference. A plan may change what did not drift, such as what an apply left half done:
-// then its changes are counted.
+// found is what a plan says of the difference. A plan may change what did not drift, such as what an apply left half
+// done: then its changes are counted.
 func found(r *v1alpha1.Run) *v1alpha1.DriftStatus {
 	if r.Status.Drift != nil {
 		return r.Status.Drift.DeepCopy()
@@ -116,11 +120,12 @@ func found(r *v1alpha1.Run) *v1alpha1.DriftStatus {
 
 // readiness is what Ready says.
 func readiness(in Input, d Decision) metav1.Condition {
-	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: d.Reason, Message: d.Message}
+	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: d.Reason,
+		Message: d.Message}
 	old := apimeta.FindStatusCondition(in.Workspace.Status.Conditions, v1alpha1.ConditionReady)
 	switch {
 	case in.Workspace.DeletionTimestamp != nil:
-		return destroying(c)
+		return beingDeleted(c)
 	case changing(in, d) || in.Last == nil && unanswered(d):
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonProgressing
 		c.Message = change(in, d)
@@ -166,7 +171,7 @@ func change(in Input, d Decision) string {
 	return fmt.Sprintf("a Run (%s, %s) is being started", d.Operation, d.Trigger.Kind)
 }
 
-func destroying(c metav1.Condition) metav1.Condition {
+func beingDeleted(c metav1.Condition) metav1.Condition {
 	if c.Reason == "" {
 		c.Reason = v1alpha1.ReasonDestroying
 	}
@@ -179,7 +184,8 @@ func unknown(old *metav1.Condition, w *v1alpha1.Workspace) metav1.Condition {
 		return *old
 	}
 	c := metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending, Message: "no Run has ended yet",
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonPending,
+		Message: "no Run has ended yet",
 	}
 	if a := w.Status.Applied; a != nil {
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, string(job.Applied), "applied by Run "+a.Run
@@ -211,7 +217,8 @@ func reconciling(in Input, d Decision, ready metav1.Condition) *metav1.Condition
 		c.Reason, c.Message = v1alpha1.ReasonProgressing, change(in, d)
 	case in.Last != nil && !succeeded(in.Last) && !d.At.IsZero():
 		c.Reason = v1alpha1.ReasonRetrying
-		c.Message = fmt.Sprintf("attempt %d failed; the next one starts at %s", in.Last.Spec.Attempt, d.At.UTC().Format(time.RFC3339))
+		c.Message = fmt.Sprintf("attempt %d failed; the next one starts at %s", in.Last.Spec.Attempt,
+			d.At.UTC().Format(time.RFC3339))
 	default:
 		c.Reason, c.Message = d.Reason, d.Message
 	}
@@ -225,7 +232,8 @@ func stall(d Decision) *metav1.Condition {
 	if !d.Stalled {
 		return nil
 	}
-	return &metav1.Condition{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: d.Reason, Message: d.Message}
+	return &metav1.Condition{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: d.Reason,
+		Message: d.Message}
 }
 
 func waitingFor(in Input, d Decision) string {

@@ -128,11 +128,14 @@ func TestSummarize(t *testing.T) {
 		{"a schedule that is none", scene{workspace: ready().Schedule("foo"), runs: runs{ended("a", job.Applied)}},
 			told{no, "ConfigInvalid", "", "ConfigInvalid", "Failed"}},
 		{"drift was found and reported: Ready stays", scene{workspace: ready().Schedule("@hourly").Report(),
-			runs: runs{ended("a", job.Applied), plan(job.Planned)}, after: 62 * time.Minute}, told{yes, "Applied", "", "", "Current"}},
+			runs: runs{ended("a", job.Applied),
+				plan(job.Planned)}, after: 62 * time.Minute}, told{yes, "Applied", "", "", "Current"}},
 		{"a check that failed", scene{workspace: ready().Schedule("@hourly").Report(),
-			runs: runs{ended("a", job.Applied), plan(job.Transient)}, after: 61 * time.Minute}, told{no, "Transient", "Retrying", "", "InProgress"}},
+			runs: runs{ended("a", job.Applied),
+				plan(job.Transient)}, after: 61 * time.Minute}, told{no, "Transient", "Retrying", "", "InProgress"}},
 		{"a check after a failed apply hides nothing", scene{workspace: ready().Schedule("@hourly").Report(),
-			runs: runs{ended("a", job.ConfigInvalid), plan(job.Planned)}, after: 62 * time.Minute}, told{no, "ConfigInvalid", "", "ConfigInvalid", "Failed"}},
+			runs: runs{ended("a", job.ConfigInvalid),
+				plan(job.Planned)}, after: 62 * time.Minute}, told{no, "ConfigInvalid", "", "ConfigInvalid", "Failed"}},
 		{"its Runs were deleted by a person", scene{workspace: ready()}, told{yes, "Applied", "", "", "Current"}},
 		{"its Runs and its conditions are gone", scene{workspace: vpn().With(func(w *v1alpha1.Workspace) {
 			w.Status.Applied = &v1alpha1.Applied{Run: "a", InputsDigest: testkit.Digest}
@@ -172,7 +175,8 @@ func TestSummarize_ACheckThatGoesOnCostsNoWrite(t *testing.T) {
 		{"about to be made",
 			scene{workspace: ready().Schedule("@hourly"), runs: runs{ended("a", job.Applied)}, after: time.Hour}},
 		{"made",
-			scene{workspace: ready().Schedule("@hourly"), runs: runs{ended("a", job.Applied), made("t").Tick(testkit.At(time.Hour))}, after: time.Hour}},
+			scene{workspace: ready().Schedule("@hourly"),
+				runs: runs{ended("a", job.Applied), made("t").Tick(testkit.At(time.Hour))}, after: time.Hour}},
 		{"going on", scene{workspace: ready().Schedule("@hourly"), after: time.Hour,
 			runs: runs{ended("a", job.Applied), made("t").Tick(testkit.At(time.Hour)).Launched(testkit.At(time.Hour))}}},
 	} {
@@ -187,7 +191,8 @@ func TestSummarize_ACheckThatGoesOnCostsNoWrite(t *testing.T) {
 func TestSummarize_Drift(t *testing.T) {
 	hour := testkit.At(time.Hour)
 	tick := func(class job.Class, total int32) *testkit.RunBuilder {
-		return made("t").Tick(hour).Operation(v1alpha1.OperationPlan).Launched(hour).Ended(class, hour).With(func(r *v1alpha1.Run) {
+		return made("t").Tick(hour).Operation(v1alpha1.OperationPlan).Launched(hour).Ended(class,
+			hour).With(func(r *v1alpha1.Run) {
 			if total > 0 {
 				r.Status.Drift = &v1alpha1.DriftStatus{Total: total}
 			}
@@ -239,7 +244,8 @@ func TestSummarize_WhatRunsSaidOutlivesThem(t *testing.T) {
 		ObservedGeneration: 1, Conditions: w.Conditions, NextRunTime: w.NextRunTime,
 		LastRun: &v1alpha1.LastRun{
 			Name: "r", Trigger: v1alpha1.TriggerRerun, Operation: v1alpha1.OperationApply, Result: "Transient", Attempt: 3,
-			FinishedAt: metav1.NewTime(hour.Add(2 * time.Minute)), InputsDigest: testkit.Digest, Message: "it ended as Transient",
+			FinishedAt: metav1.NewTime(hour.Add(2 * time.Minute)), InputsDigest: testkit.Digest,
+			Message: "it ended as Transient",
 		},
 		Applied: &v1alpha1.Applied{
 			Run: "t", InputsDigest: testkit.Digest, At: metav1.NewTime(hour.Add(time.Minute)),
@@ -309,7 +315,8 @@ func TestSurplus(t *testing.T) {
 		{"what goes on is no history", vpn().History(1, 1), runs{made("a").Launched(testkit.Epoch)}, ""},
 		{"the Run that speaks for the Workspace stays", vpn().History(1, 1), runs{at("s1", job.Applied, 1), manual}, ""},
 		{"what is being deleted is not deleted twice", vpn().History(1, 1), runs{
-			at("s1", job.Applied, 1).With(func(r *v1alpha1.Run) { r.DeletionTimestamp = &r.CreationTimestamp }), at("s2", job.Applied, 2),
+			at("s1", job.Applied, 1).With(func(r *v1alpha1.Run) { r.DeletionTimestamp = &r.CreationTimestamp }), at("s2",
+				job.Applied, 2),
 		}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

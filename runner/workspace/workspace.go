@@ -104,7 +104,8 @@ func (r *Reconciler) hold(ctx context.Context, w *v1alpha1.Workspace) error {
 	}
 	before := w.DeepCopy()
 	controllerutil.AddFinalizer(w, v1alpha1.Finalizer)
-	if err := r.Client.Patch(ctx, w, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := r.Client.Patch(ctx, w,
+		client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("adding finalizer: %w", err)
 	}
 	return nil

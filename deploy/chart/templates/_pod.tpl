@@ -22,6 +22,9 @@ imagePullSecrets:
 {{- end }}
 securityContext:
   runAsNonRoot: true
+  {{- if not (kindIs "invalid" ($values.store).fsGroup) }}
+  fsGroup: {{ int64 $values.store.fsGroup }}
+  {{- end }}
   seccompProfile:
     type: RuntimeDefault
 {{- with $values.priorityClassName }}
@@ -69,6 +72,11 @@ env:
 # In the environment, so that kubectl exec finds them too: plumbline-state keys ...
 - name: PLUMBLINE_SEAL_KEYS_SECRET
   value: {{ include "plumbline.sealKeys" $ }}
+- name: PLUMBLINE_STORE
+  value: {{ $values.store.url | quote }}
+{{- end }}
+{{- with ($values.store).env }}
+{{- toYaml . | nindent 0 }}
 {{- end }}
 securityContext:
   allowPrivilegeEscalation: false

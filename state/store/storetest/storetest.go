@@ -153,8 +153,8 @@ func bigValues(t *testing.T, s state.Store) {
 func weirdKeys(t *testing.T, s state.Store) {
 	keys := []string{
 		"/", "//", "a//b", ".", "..", "../../etc/passwd", "a b", "UPPER/Case", "upper/case", "a%2Fb", "a/b%",
-		"naïve/ключ/鍵", "\"quoted\" ${x} %{y}", "new\nline", "nul\x00", "-", strings.Repeat("k", state.MaxKey),
-		strings.Repeat("d/", 200) + "deep",
+		"naïve/ключ/鍵", "\"quoted\" ${x} %{y}", "new\nline", "nul\x00", "-", "!", "a!2F", "a.v", "a.v/b",
+		strings.Repeat("k", state.MaxKey), strings.Repeat("d/", 100) + "deep",
 	}
 	for _, key := range keys {
 		create(t, s, key, []byte(key))

@@ -1,0 +1,48 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+)
+
+// ErrUnfit is returned by Prove for a store that must not be used.
+var ErrUnfit = errors.New("the store is unfit for states")
+
+// Prove makes sure of what everything rests on, with the store as it really is: that a key which is taken keeps its
+// value. Servers that call themselves compatible may ignore the condition and overwrite without a word; with such a
+// one two Runs would hold a lock at once, so it is refused.
+func Prove(ctx context.Context, store Store) error {
+	key := "probe/" + rand.Text()
+	err := prove(ctx, store, key)
+	if del := store.Delete(context.WithoutCancel(ctx), key); del != nil && err == nil {
+		err = fmt.Errorf("deleting the probe: %w", del)
+	}
+	return err
+}
+
+func prove(ctx context.Context, store Store, key string) error {
+	first, second := []byte("first "+rand.Text()), []byte("second "+rand.Text())
+	if err := store.Create(ctx, key, first); err != nil {
+		return fmt.Errorf("creating the probe: %w", err)
+	}
+	again := store.Create(ctx, key, second)
+	if again != nil && !errors.Is(again, ErrExists) {
+		return fmt.Errorf("creating the probe again: %w", again)
+	}
+	now, err := store.Get(ctx, key)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the probe: %w", err)
+	case bytes.Equal(now, second):
+		return fmt.Errorf("%w: it overwrites silently: a key that was taken has other bytes now, so locks would not hold "+
+			"(does it know If-None-Match?)", ErrUnfit)
+	case !bytes.Equal(now, first):
+		return fmt.Errorf("%w: it returns other bytes than it was given", ErrUnfit)
+	case again == nil:
+		return fmt.Errorf("%w: it says that it has created a key which was taken", ErrUnfit)
+	}
+	return nil
+}
