@@ -17,7 +17,7 @@ func TestParse(t *testing.T) {
 		{"no namespace", good[1:], "--namespace"},
 		{"no controller", good[:1], "--controller-service-account"},
 		{"a controller without namespace", []string{good[0], "--controller-service-account=x"}, "namespace:name"},
-		{"a store of a later release", append([]string{"--store=s3://b"}, good...), "s3://b"},
+		{"a store that is none", append([]string{"--store=mysql://b"}, good...), "there are azblob://"},
 		{"a level that is none", append([]string{"--log-level=loud"}, good...), "loud"},
 		{"a flag that is none", append([]string{"--nope"}, good...), "nope"},
 	} {
