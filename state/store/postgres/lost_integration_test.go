@@ -55,7 +55,7 @@ func TestAWriteWhoseAnswerWasLostIsItsWriters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	line := &lossy{Listener: listener, server: s.Host}
 	go line.serve()
 	store := opened(t, strings.Replace(s.URL(realservers.Superuser, s.Password), s.Host, listener.Addr().String(), 1))
