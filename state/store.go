@@ -22,8 +22,8 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 }
 
-// MaxKey is the length in bytes that a key never exceeds: object stores take names of 1,024 bytes, which has to be enough
-// for a key of which each byte is escaped as three.
+// MaxKey is the length in bytes that a key never exceeds: object stores take names of 1,024 bytes, which has to be
+// enough for a key of which each byte is escaped as three.
 const MaxKey = 256
 
 var (

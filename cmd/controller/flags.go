@@ -34,7 +34,8 @@ func parse(args []string) (flags, error) {
 		return flags{}, fmt.Errorf("reading flags: %w", err)
 	}
 	for name, value := range map[string]string{
-		"namespace": f.options.Namespace, "state-url": f.stateURL, "state-ca-file": f.stateCA, "state-token-file": f.tokenFile,
+		"namespace": f.options.Namespace, "state-url": f.stateURL,
+		"state-ca-file": f.stateCA, "state-token-file": f.tokenFile,
 	} {
 		if value == "" {
 			return flags{}, errors.New("reading flags: --" + name + " is needed")

@@ -18,11 +18,11 @@ func TestParse(t *testing.T) {
 		{"no namespace", good[1:], "--namespace"},
 		{"no controller", good[:1], "--controller-service-account"},
 		{"a controller without namespace", []string{good[0], "--controller-service-account=x"}, "namespace:name"},
-		{"a store of a later release", append([]string{"--store=s3://b"}, good...), "s3://b"},
 		{"too few versions", append([]string{"--keep-versions=1"}, good...), "--keep-versions"},
 		{"too many versions", append([]string{"--keep-versions=501"}, good...), "--keep-versions"},
 		{"an age that is none", append([]string{"--keep-age=-1h"}, good...), "--keep-age"},
 		{"no secret for the keys", append([]string{"--seal-keys-secret="}, good...), "--seal-keys-secret"},
+		{"a store that is none", append([]string{"--store=mysql://b"}, good...), "there are azblob://"},
 		{"a level that is none", append([]string{"--log-level=loud"}, good...), "loud"},
 		{"a flag that is none", append([]string{"--nope"}, good...), "nope"},
 	} {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ const (
 	// patience is how long a call goes on while credentials are replaced or the server is restarted or failed over.
 	patience = 15 * time.Second
 	minPause = 20 * time.Millisecond
-	maxPause = time.Second
+	maxPause = 250 * time.Millisecond
 )
 
 // repeatable says which failures of a call may be repeated.
@@ -29,8 +30,7 @@ const (
 	always
 )
 
-// do calls f until it succeeds, fails for a reason of its own, or patience ends. A failure that comes from a connection
-// makes all connections new.
+// do calls f until it succeeds, fails for a reason of its own, or patience ends.
 func (s *Store) do(ctx context.Context, r repeatable, f func(context.Context) error) error {
 	end := s.clock.Now().Add(patience)
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
@@ -38,7 +38,9 @@ func (s *Store) do(ctx context.Context, r repeatable, f func(context.Context) er
 		if err == nil || ctx.Err() != nil || !worthwhile(err, r) || !s.clock.Now().Add(pause).Before(end) {
 			return err
 		}
-		s.pool.Reset()
+		if outlived(err) {
+			s.pool.Reset()
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -55,6 +57,14 @@ func (s *Store) try(ctx context.Context, f func(context.Context) error) error {
 		return ctx.Err()
 	}
 	return err
+}
+
+// outlived tells whether connections stand that are good for nothing any more, because their user was dropped or their
+// server isn't the primary. Where one more is denied, those that stand are the best there is: a role's password changes
+// before the file does.
+func outlived(err error) bool {
+	answer, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && slices.Contains([]string{"42501", "25006", "XX000"}, answer.Code)
 }
 
 // passing are the codes, or classes of them, of failures that a new connection may not have.
