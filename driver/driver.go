@@ -5,6 +5,7 @@
 //	  --init, plan, apply--> Terraform's -json stream --> readable log and the few facts that decide
 //	  --outputs--> state service
 //	  --report--> job.Result to the state service and to the termination message, both always
+//	  --archive--> the log, while it is written, and a plan, once it is reported, to the state service
 //
 // steps.go is the table of the steps. The driver knows no Kubernetes API; everything leaves through the state service.
 package driver
@@ -68,7 +69,10 @@ type run struct {
 	client *stateClient
 	proxy  *stateProxy
 	tf     Terraform
-	stderr *tail
+	plans  planReader
+	// shipper archives the log.
+	shipper *shipper
+	stderr  *tail
 	// said is what Terraform said in the attempt that goes on, or went on last.
 	said *stream
 	// earlier is what failed attempts at the apply did change.
@@ -79,7 +83,8 @@ type run struct {
 // Run carries the Run out and reports its Result. It returns when ctx ends, but not before Terraform has had its grace
 // and the state is safe.
 func Run(ctx context.Context, cfg Config) job.Result {
-	r := &run{Config: cfg, log: &logWriter{out: cfg.Stdout}, result: job.Result{Run: cfg.Params.Run}}
+	r := &run{Config: cfg, shipper: newShipper(cfg.Clock), result: job.Result{Run: cfg.Params.Run}}
+	r.log = &logWriter{out: cfg.Stdout, archive: r.shipper}
 	r.listen()
 	started := r.Clock.Now()
 	err := r.carryOut(ctx)
@@ -91,6 +96,7 @@ func Run(ctx context.Context, cfg Config) job.Result {
 	if err := r.report(ctx); err != nil {
 		r.log.printf("Reporting the result failed: %v", err)
 	}
+	r.archive(ctx)
 	return r.result
 }
 

@@ -382,6 +382,7 @@ func TestTalkative(t *testing.T) {
 	if got.Class != job.Applied {
 		t.Fatalf("result: %+v", got)
 	}
+	b.checkArchiveOf(out.bytes)
 	if out.bytes < talkLines*1000 || out.bytes > talkLines*1100 || out.longest > maxLine+100 {
 		t.Errorf("%d bytes came, the longest line has %d", out.bytes, out.longest)
 	}

@@ -60,7 +60,7 @@ func (r *run) setUpEngine() error {
 		return fmt.Errorf("setting up %s: %w", path, err)
 	}
 	tf.SetStderr(writerFunc(func(b []byte) (int, error) { return r.stderr.Write(b) }))
-	r.tf = engine{tf}
+	r.tf, r.plans = engine{tf}, showEngine{tf}
 	return nil
 }
 
@@ -121,7 +121,7 @@ func (r *run) initialize(ctx context.Context, _ *pace) error {
 
 func (r *run) plan(ctx context.Context, _ *pace) error {
 	r.listen()
-	var opts []tfexec.PlanOption
+	opts := []tfexec.PlanOption{tfexec.Out(r.planFile())}
 	for _, t := range r.Params.Targets {
 		opts = append(opts, tfexec.Target(t))
 	}

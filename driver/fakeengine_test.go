@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,7 +26,10 @@ const (
 
 func TestMain(m *testing.M) {
 	scene, ok := os.LookupEnv(sceneVariable)
+	config, driver := os.LookupEnv(driverVariable)
 	switch {
+	case driver:
+		beDriver(config)
 	case strings.HasPrefix(filepath.Base(os.Args[0]), providerPrefix):
 		// A provider that hangs. Whoever listens for signals is never taken for deadlocked by the runtime.
 		_ = interrupted()
@@ -59,7 +63,7 @@ type call struct {
 var scenes = map[string]func(c call) int{
 	"apply":      func(c call) int { return c.applies("apply") },
 	"nochange":   func(c call) int { return c.applies("nochange") },
-	"plan":       func(c call) int { c.say("plan"); return 2 },
+	"plan":       planned,
 	"plan-empty": func(c call) int { c.say("nochange"); return 0 },
 	"broken":     func(c call) int { c.say("broken"); return 1 },
 	"exists":     func(c call) int { c.fail("plan-only", `configmaps "a" already exists`); return 1 },
@@ -88,6 +92,9 @@ func act(scene string, args []string) int {
 		return 0
 	}
 	c.nth = c.count()
+	if c.command == "show" {
+		return show(c)
+	}
 	if c.command == "init" && !strings.HasSuffix(scene, "-init") && scene != "old" {
 		c.say("init")
 		return 0
@@ -167,6 +174,35 @@ func interrupted() <-chan os.Signal {
 	ch := make(chan os.Signal, 8)
 	signal.Notify(ch, os.Interrupt)
 	return ch
+}
+
+const (
+	savedPlan = "PK the plan"
+	shownJSON = `{"format_version": "1.2", "unknown": "to the library"}`
+	shownText = "# a will be created"
+)
+
+// planned saves its plan, which has changes.
+func planned(c call) int {
+	for _, arg := range c.args {
+		if path, ok := strings.CutPrefix(arg, "-out="); ok {
+			_ = os.WriteFile(path, []byte(savedPlan), 0o600)
+		}
+	}
+	c.say("plan")
+	return 2
+}
+
+func show(c call) int {
+	if plan, err := os.ReadFile(c.args[len(c.args)-1]); err != nil || string(plan) != savedPlan {
+		return 1
+	}
+	text := shownText
+	if slices.Contains(c.args, "-json") {
+		text = shownJSON
+	}
+	fmt.Print(text)
+	return 0
 }
 
 // flaky changes something, fails in a way that goes away, and then applies the rest.

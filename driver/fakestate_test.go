@@ -5,8 +5,11 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,12 +28,15 @@ type fakeState struct {
 	outputs map[string]job.Output
 	results []job.Result
 	asked   []string
+	// chunks are the archived pieces of the log by number, as they were packed; parts what else was archived.
+	chunks map[int][]byte
+	parts  map[string][]byte
 	// answer, if set, may answer in place of the service: it returns a status, or 0.
 	answer func(method, path string, nth int) int
 }
 
 func newFakeState(t *testing.T) *fakeState {
-	s := &fakeState{}
+	s := &fakeState{chunks: map[int][]byte{}, parts: map[string][]byte{}}
 	s.Server = httptest.NewTLSServer(http.HandlerFunc(s.serve))
 	t.Cleanup(s.Close)
 	return s
@@ -80,7 +86,51 @@ func (s *fakeState) act(req *http.Request, path string, body []byte) (int, []byt
 		s.results = append(s.results, r)
 		return http.StatusOK, nil
 	}
+	if part, ok := strings.CutPrefix(path, "/runs/vpn-1/"); ok && req.Method == http.MethodPut {
+		return s.actArchive(part, req.URL.Query().Get("drop"), body), nil
+	}
 	return http.StatusNotFound, nil
+}
+
+func (s *fakeState) actArchive(part, drop string, body []byte) int {
+	number, ok := strings.CutPrefix(part, "log/")
+	if !ok {
+		s.parts[part] = body
+		return http.StatusOK
+	}
+	n, err := strconv.Atoi(number)
+	if _, bad := job.UnpackChunk(body); err != nil || bad != nil || len(body) > job.MaxPackedChunk {
+		return http.StatusBadRequest
+	}
+	s.chunks[n] = body
+	if drop != "" {
+		var from, to int
+		if _, err := fmt.Sscanf(drop, "%d-%d", &from, &to); err != nil {
+			return http.StatusBadRequest
+		}
+		maps.DeleteFunc(s.chunks, func(n int, _ []byte) bool { return from <= n && n < to })
+	}
+	return http.StatusOK
+}
+
+// archivedLog puts the archived pieces together, with "<n missing>" for gaps.
+func (s *fakeState) archivedLog() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	at := int64(0)
+	for _, n := range slices.Sorted(maps.Keys(s.chunks)) {
+		c, err := job.UnpackChunk(s.chunks[n])
+		if err != nil {
+			panic(err)
+		}
+		if c.Offset > at {
+			fmt.Fprintf(&b, "<%d missing>", c.Offset-at)
+		}
+		b.Write(c.Text)
+		at = c.Offset + int64(len(c.Text))
+	}
+	return b.String()
 }
 
 func (s *fakeState) actState(method, id string, body []byte) (int, []byte) {

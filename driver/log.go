@@ -19,6 +19,8 @@ const maxLine = 64 << 10
 type logWriter struct {
 	mu  sync.Mutex
 	out io.Writer
+	// archive, if set, gets the same.
+	archive io.Writer
 }
 
 // line writes text, which may be of several lines, cutting the long ones. A log that can't be written is no reason to
@@ -32,6 +34,9 @@ func (l *logWriter) line(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, _ = l.out.Write(b.Bytes())
+	if l.archive != nil {
+		_, _ = l.archive.Write(b.Bytes())
+	}
 }
 
 func (l *logWriter) printf(format string, args ...any) { l.line(fmt.Sprintf(format, args...)) }

@@ -101,6 +101,7 @@ func TestRealLifeOfAWorkspace(t *testing.T) {
 			if got.Class != step.class || got.StateSerial != step.serial || *got.Changes != step.changes {
 				t.Fatalf("%s: %s, serial %d, changes %+v", step.operation, got.Class, got.StateSerial, *got.Changes)
 			}
+			b.checkPlanOf(got)
 		}
 		want := map[string][]byte{"thing": []byte(`{"count":2,"name":"x"}`), "psk": []byte("geh\"eim ${x} %{y} \nä")}
 		got := job.SecretData(b.state.outputs)
@@ -114,6 +115,33 @@ func TestRealLifeOfAWorkspace(t *testing.T) {
 			t.Errorf("lock %q is left, or a sensitive value is in the log", b.state.lock)
 		}
 	})
+}
+
+// checkPlanOf checks what is archived of a plan, and that none is of what had nothing to plan or was applied.
+func (b *bench) checkPlanOf(r job.Result) {
+	b.t.Helper()
+	parts := b.state.parts
+	b.state.parts = map[string][]byte{}
+	if r.Class != job.Planned {
+		if len(parts) > 0 {
+			b.t.Errorf("%s: there are %d parts of a plan", r.Class, len(parts))
+		}
+		return
+	}
+	var plan struct {
+		Changes []struct{ Address string } `json:"resource_changes"`
+	}
+	b.must(json.Unmarshal(parts[job.PartPlanJSON], &plan))
+	if len(plan.Changes) != 1 || plan.Changes[0].Address != "terraform_data.a" {
+		b.t.Errorf("the plan's JSON has %+v", plan)
+	}
+	if text := string(parts[job.PartPlanText]); !strings.Contains(text, "terraform_data.a will be created") ||
+		!strings.Contains(text, "1 to add") || strings.Contains(text, "eim ") {
+		b.t.Errorf("the plan's text is %s", text)
+	}
+	if !bytes.HasPrefix(parts[job.PartPlan], []byte("PK")) {
+		b.t.Error("the plan is no plan file")
+	}
 }
 
 func TestRealMistakes(t *testing.T) {

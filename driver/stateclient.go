@@ -183,6 +183,5 @@ func (c *stateClient) hasOutputs(ctx context.Context, digest string) bool {
 }
 
 func (c *stateClient) putResult(ctx context.Context, result []byte) error {
-	path := "/runs/" + url.PathEscape(c.run) + "/result"
-	return c.tell(ctx, request{method: http.MethodPut, path: path, body: result})
+	return c.tell(ctx, request{method: http.MethodPut, path: c.runPath() + "/" + job.PartResult, body: result})
 }

@@ -19,6 +19,7 @@ func (r *run) prepare(ctx context.Context, _ *pace) error {
 	if r.client, err = newStateClient(r.Config, r.log); err != nil {
 		return err
 	}
+	r.shipper.start(context.WithoutCancel(ctx), r.client.putChunk)
 	if r.spec, err = readSpec(r.Paths.Spec); err != nil {
 		return err
 	}

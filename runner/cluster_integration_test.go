@@ -121,7 +121,7 @@ func (c *cluster) manage(o Options) (mgr manager.Manager, stop func()) {
 	return mgr, stop
 }
 
-// Outputs and Forget make the cluster its own state service.
+// Outputs, Forget and ForgetRun make the cluster its own state service.
 func (c *cluster) Outputs(context.Context, string, string) (map[string]job.Output, error) {
 	return map[string]job.Output{"ip": {Value: []byte(`"10.0.0.1"`)}}, nil
 }
@@ -131,6 +131,8 @@ func (c *cluster) Forget(_ context.Context, w *v1alpha1.Workspace) (bool, error)
 	defer c.mu.Unlock()
 	return !c.resources[w.UID], nil
 }
+
+func (c *cluster) ForgetRun(context.Context, *v1alpha1.Workspace, string) error { return nil }
 
 // holds tells whether something of a Workspace was applied and not destroyed.
 func (c *cluster) holds(w *v1alpha1.Workspace) bool {

@@ -53,6 +53,14 @@ type fakeState struct {
 	// resources: something was applied and not destroyed yet.
 	resources atomic.Bool
 	err       error
+	// forgotten are the Runs whose archives were asked to be removed; forgetErr is the answer.
+	forgotten []string
+	forgetErr error
+}
+
+func (s *fakeState) ForgetRun(_ context.Context, _ *v1alpha1.Workspace, run string) error {
+	s.forgotten = append(s.forgotten, run)
+	return s.forgetErr
 }
 
 func (s *fakeState) Outputs(context.Context, string, string) (map[string]job.Output, error) {

@@ -8,20 +8,25 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	sigclient "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/state"
 	"github.com/plumbline-dev/plumbline/state/client"
+	"github.com/plumbline-dev/plumbline/state/seal"
+	"github.com/plumbline-dev/plumbline/state/statetest"
 	"github.com/plumbline-dev/plumbline/state/store/kube"
 	"github.com/plumbline-dev/plumbline/state/store/storetest"
 )
@@ -29,6 +34,50 @@ import (
 func TestKubeStoreConformance(t *testing.T) {
 	c := kubeClient(t)
 	storetest.Run(t, func(t *testing.T) state.Store { return kube.New(c, newNamespace(t)) })
+}
+
+func TestPromisesOverKube(t *testing.T) {
+	c := kubeClient(t)
+	statetest.Run(t, 2, func(t *testing.T) state.Store { return kube.New(c, newNamespace(t)) })
+}
+
+// What is at rest in the cluster is sealed, and a server without the key, or with another, doesn't start.
+func TestSealedAtRest(t *testing.T) {
+	c, ns := kubeClient(t), newNamespace(t)
+	open := func() (*seal.Store, error) {
+		return seal.Open(t.Context(), seal.Options{
+			Store: kube.New(c, ns), Clock: clock.RealClock{}, Log: slog.New(slog.DiscardHandler),
+			Ring: seal.SecretRing{Client: c, Secret: sigclient.ObjectKey{Namespace: ns, Name: "keys"}},
+		})
+	}
+	one, err1 := open()
+	other, err2 := open()
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	const value = "hunter2-hunter2-hunter2"
+	first := one.Create(t.Context(), "state/u/000000000001", []byte(value))
+	_, rotated := one.Rotate(t.Context())
+	second := one.Create(t.Context(), "state/u/000000000002", []byte(value))
+	if err := errors.Join(first, rotated, second); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := other.Get(t.Context(), "state/u/000000000002"); err != nil || string(got) != value {
+		t.Errorf("the other replica reads %q, %v", got, err)
+	}
+	raw := kube.New(c, ns)
+	for _, key := range []string{"state/u/000000000001", "state/u/000000000002"} {
+		if got, err := raw.Get(t.Context(), key); err != nil || bytes.Contains(got, []byte(value)) {
+			t.Errorf("at rest there is %q, %v", got, err)
+		}
+	}
+	ring := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "keys"}}
+	if err := c.Delete(t.Context(), ring); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(); !errors.Is(err, seal.ErrNoRing) {
+		t.Errorf("without the key ring: got %v, want ErrNoRing", err)
+	}
 }
 
 func lockInfo(id string) []byte {
@@ -43,6 +92,7 @@ func TestRacingLocks(t *testing.T) {
 	w := newWorkspace(t, ns, "ws")
 	const rounds = 30
 	var inside, wins sync.Map
+	var serial atomic.Int64 // the holder's alone
 	var wg sync.WaitGroup
 	for i := range 4 {
 		_, pod := runOf(t, w, fmt.Sprintf("run-%d", i))
@@ -62,8 +112,9 @@ func TestRacingLocks(t *testing.T) {
 					t.Errorf("%s got the lock while %s held it", id, holder)
 				}
 				wins.Store(id, true)
-				c.want(t, 200, "POST "+ns+"/ws/state?ID="+id, fmt.Appendf(nil, `{"by":%q}`, id)...)
-				if got := c.want(t, 200, "GET "+ns+"/ws/state"); string(got) != fmt.Sprintf(`{"by":%q}`, id) {
+				written := fmt.Appendf(nil, `{"serial":%d,"by":%q}`, serial.Add(1), id)
+				c.want(t, 200, "POST "+ns+"/ws/state?ID="+id, written...)
+				if got := c.want(t, 200, "GET "+ns+"/ws/state"); !bytes.Equal(got, written) {
 					t.Errorf("%s reads %s", id, got)
 				}
 				inside.Delete("lock")
@@ -206,7 +257,7 @@ func TestControllerClient(t *testing.T) {
 		t.Errorf("removing a workspace with resources: got %v, want ErrInUse", err)
 	}
 	runner.want(t, 200, "LOCK "+ns+"/ws/state", lockInfo("2")...)
-	runner.want(t, 200, "POST "+ns+"/ws/state?ID=2", []byte(`{"resources":[]}`)...)
+	runner.want(t, 200, "POST "+ns+"/ws/state?ID=2", []byte(`{"serial":1,"resources":[]}`)...)
 	runner.want(t, 200, "UNLOCK "+ns+"/ws/state", lockInfo("2")...)
 	for range 2 {
 		if err := remove(); err != nil {

@@ -49,8 +49,13 @@ const (
 	walkStep = 32 << 10
 )
 
-// errMoved is returned by append when the journal has gone on meanwhile.
-var errMoved = errors.New("the journal has moved on")
+var (
+	// errMoved is returned by append when the journal had gone on before.
+	errMoved = errors.New("the journal has moved on")
+	// errUnclear is errMoved when so many went on since that nobody can tell any more whether the record came too late or
+	// was the newest for a while.
+	errUnclear = fmt.Errorf("%w so far that what became of the request is unclear", errMoved)
+)
 
 func (j journal) key(n uint64) string { return fmt.Sprintf("%s/%012d", j.dir, n) }
 
@@ -152,7 +157,8 @@ func (j journal) list(ctx context.Context) ([]uint64, error) {
 	return numbers, nil
 }
 
-// append adds data as the record after last, or returns errMoved when last isn't the newest any more.
+// append adds data as the record after last, or returns errMoved when last isn't the newest any more. After any other
+// error the record may stand; whoever repeats the request finds out.
 func (j journal) append(ctx context.Context, last record, data []byte) (record, error) {
 	next := record{n: last.n + 1, sum: sha256.Sum256(data), data: data}
 	if err := j.store.Create(ctx, j.key(next.n), data); err != nil {
@@ -163,7 +169,7 @@ func (j journal) append(ctx context.Context, last record, data []byte) (record, 
 	}
 	err := j.confirm(ctx, last)
 	if errors.Is(err, errMoved) {
-		return record{}, errors.Join(err, j.takeBack(ctx, next))
+		return record{}, errors.Join(errUnclear, j.takeBack(ctx, next))
 	}
 	if err != nil {
 		// It may well stand: whoever repeats the request finds it done.
@@ -204,10 +210,15 @@ func (j journal) prune(ctx context.Context, keep int) error {
 	if err != nil || len(numbers) <= keep {
 		return err
 	}
+	return j.pruneOnly(ctx, numbers[:len(numbers)-keep])
+}
+
+// pruneOnly deletes these records, the lowest that there are.
+func (j journal) pruneOnly(ctx context.Context, numbers []uint64) error {
 	if err := j.store.Create(ctx, j.key(0), nil); err != nil && !errors.Is(err, ErrExists) {
 		return fmt.Errorf("marking %s: %w", j.dir, err)
 	}
-	return j.remove(ctx, numbers[:len(numbers)-keep])
+	return j.remove(ctx, numbers)
 }
 
 // erase deletes the whole journal, the mark last.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -14,6 +15,8 @@ type Holder struct {
 	Run       string `json:"run"`
 	Pod       string `json:"pod"`
 	PodUID    string `json:"podUID"`
+	// Person holds a lock in place of a Run, for the moment of a rollback.
+	Person string `json:"person,omitempty"`
 }
 
 // Claim is a Holder that names the lock it means.
@@ -31,6 +34,9 @@ type LockedError struct {
 
 // Error implements error.
 func (e *LockedError) Error() string {
+	if e.Holder.Person != "" {
+		return "locked by " + e.Holder.Person + " for a moment"
+	}
 	return fmt.Sprintf("locked by run %s/%s in pod %s", e.Holder.Namespace, e.Holder.Run, e.Holder.Pod)
 }
 
@@ -44,6 +50,13 @@ type lockRecord struct {
 	ID        string          `json:"id,omitempty"`
 	Operation string          `json:"operation,omitempty"`
 	Info      json.RawMessage `json:"info,omitempty"`
+	// Took tells that the lock was taken from somebody.
+	Took bool `json:"took,omitempty"`
+	// Until is when a person's lock passes over: there is no Pod whose end would tell.
+	Until time.Time `json:"until,omitzero"`
+	// Forced says who has freed somebody else's lock, and Why.
+	Forced string `json:"forced,omitempty"`
+	Why    string `json:"why,omitempty"`
 }
 
 const lockVersion = 1
@@ -55,12 +68,40 @@ func (s *Service) Lock(ctx context.Context, uid string, by Holder, info []byte) 
 	if err != nil {
 		return err
 	}
-	return s.moveLock(ctx, uid, next, func(now lockRecord) (bool, error) {
+	return s.acquire(ctx, uid, next, func(now lockRecord) error {
 		if now.heldBy(by) && now.ID == next.ID {
-			return true, nil
+			return errSettled
 		}
-		return false, s.passable(ctx, now)
+		return s.passable(ctx, now)
 	})
+}
+
+// acquire makes next the lock's record, and keeps out whoever held it before.
+func (s *Service) acquire(ctx context.Context, uid string, next lockRecord, allowed func(now lockRecord) error) error {
+	err := s.moveLock(ctx, uid, &next, func(now lockRecord) error {
+		err := allowed(now)
+		next.Took = now.Holder != nil
+		if errors.Is(err, errSettled) {
+			next.Took = now.Took // the answer was lost, perhaps before the fence was up
+		}
+		return err
+	})
+	if err != nil || !next.Took {
+		return err
+	}
+	return s.fence(ctx, uid)
+}
+
+// fence repeats the newest version. A write by the lock's former holder that was allowed already, and is still on its
+// way, then finds its place taken, and is not allowed when it looks again.
+func (s *Service) fence(ctx context.Context, uid string) error {
+	_, err := s.writeVersion(ctx, uid, func(last versionHead, stored []byte) (Version, []byte, error) {
+		return last.copied(), stored, nil
+	})
+	if err != nil {
+		return fmt.Errorf("keeping the former holder out: %w", err)
+	}
+	return nil
 }
 
 // Unlock frees the lock. Freeing a free lock is fine, because the first answer may have been lost. Info may be empty
@@ -70,35 +111,42 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 	if err != nil && len(info) > 0 {
 		return err
 	}
-	next := lockRecord{Version: lockVersion, Nonce: rand.Text(), At: s.Clock.Now()}
-	return s.moveLock(ctx, uid, next, func(now lockRecord) (bool, error) {
+	next := s.freeLock()
+	err = s.moveLock(ctx, uid, &next, func(now lockRecord) error {
 		switch {
 		case now.Holder == nil:
-			return true, nil
+			return errSettled
 		case now.heldBy(by) && (id == "" || now.ID == id):
-			return false, nil
+			return nil
 		default:
-			return false, now.refusal()
+			return now.refusal()
 		}
 	})
+	if errors.Is(err, errUnclear) {
+		// It may have freed the lock, which others have now: that must not look as if it had been refused.
+		return ErrBusy
+	}
+	return err
 }
 
-// moveLock appends next unless that is settled by how the lock stands now.
+// moveLock appends next unless allowed, told how the lock stands now, returns an error. It may still change next.
 func (s *Service) moveLock(
-	ctx context.Context, uid string, next lockRecord, settled func(now lockRecord) (bool, error),
+	ctx context.Context, uid string, next *lockRecord, allowed func(now lockRecord) error,
 ) error {
-	data, err := json.Marshal(next)
-	if err != nil {
-		return fmt.Errorf("encoding lock: %w", err)
-	}
-	decoded := func(last record) (bool, error) {
+	return s.applyFast(ctx, change{journal: s.locks(uid), keep: keepLocks, data: func(last record) ([]byte, error) {
 		now, err := decodeLock(last)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		return settled(now)
-	}
-	return s.applyFast(ctx, change{journal: s.locks(uid), keep: keepLocks, data: data, settled: decoded})
+		if err := allowed(now); err != nil {
+			return nil, err
+		}
+		data, err := json.Marshal(next)
+		if err != nil {
+			return nil, fmt.Errorf("encoding lock: %w", err)
+		}
+		return data, nil
+	}})
 }
 
 // newestLock returns how the lock stands, and its record.
@@ -116,9 +164,9 @@ func (s *Service) passable(ctx context.Context, now lockRecord) error {
 	if now.Holder == nil {
 		return nil
 	}
-	gone, err := s.Pods.Gone(ctx, *now.Holder)
+	gone, err := s.gone(ctx, now)
 	if err != nil {
-		return fmt.Errorf("looking for the lock's holder: %w", err)
+		return err
 	}
 	if !gone {
 		return now.locked()
@@ -126,6 +174,17 @@ func (s *Service) passable(ctx context.Context, now lockRecord) error {
 	s.Log.InfoContext(ctx, "the lock's holder is gone, the lock passes over",
 		"namespace", now.Holder.Namespace, "run", now.Holder.Run, "pod", now.Holder.Pod, "lockID", now.ID)
 	return nil
+}
+
+func (s *Service) gone(ctx context.Context, now lockRecord) (bool, error) {
+	if now.Holder.Person != "" {
+		return s.Clock.Now().After(now.Until), nil
+	}
+	gone, err := s.Pods.Gone(ctx, *now.Holder)
+	if err != nil {
+		return false, fmt.Errorf("looking for the lock's holder: %w", err)
+	}
+	return gone, nil
 }
 
 // holds returns nil when the claimant holds the lock that it names.
@@ -153,6 +212,10 @@ func (s *Service) newLock(by Holder, info []byte) (lockRecord, error) {
 		Version: lockVersion, Nonce: rand.Text(), At: s.Clock.Now(),
 		Holder: &by, ID: id, Operation: told.Operation, Info: info,
 	}, nil
+}
+
+func (s *Service) freeLock() lockRecord {
+	return lockRecord{Version: lockVersion, Nonce: rand.Text(), At: s.Clock.Now()}
 }
 
 func lockID(info []byte) (string, error) {

@@ -6,15 +6,16 @@
 // The Service knows nothing of HTTP or tokens: it is told which Workspace (by UID) and which Holder, and keeps three
 // journals for each Workspace: lock/<uid>, state/<uid> and outputs/<uid>. All correctness rests on Store.Create being
 // atomic, so any number of servers can work side by side over one store.
+//
+// Beside the journals lies the archive: what Runs leave behind, written once (archive.go), for a time (retention.go).
 package state
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -27,6 +28,9 @@ var (
 	ErrNotHolder = errors.New("the lock is not held by this run")
 	// ErrOutdated is returned for a state that is older than the one that is stored.
 	ErrOutdated = errors.New("a newer state is stored")
+	// ErrConflict is returned for a state that can't come after the one that is stored: of another lineage, or of the
+	// same serial with other content.
+	ErrConflict = errors.New("another state is stored")
 	// ErrInUse is returned by Purge for a Workspace that still manages resources or is locked.
 	ErrInUse = errors.New("the workspace is in use")
 	// ErrBusy is returned when others were always faster; the request may be repeated.
@@ -34,12 +38,17 @@ var (
 )
 
 // How many records of each journal stay; pruneEvery of them more may be waiting to be pruned. Old locks are of no use
-// but to servers that remember them (see journal).
+// but to servers that remember them (see journal), and to whoever asks who broke one.
 const (
 	keepLocks   = 8
-	keepStates  = 10
 	keepOutputs = 2
 	pruneEvery  = 4
+	// keepLeast stay whatever their age: a writer looks at the record before its own.
+	keepLeast = 2
+
+	// DefaultKeepVersions and MaxKeepVersions are of a state; each version describes all that are kept.
+	DefaultKeepVersions = 20
+	MaxKeepVersions     = 500
 )
 
 const (
@@ -61,6 +70,10 @@ type Options struct {
 	Pods  Pods
 	Clock clock.PassiveClock
 	Log   *slog.Logger
+	// KeepVersions is how many versions of a state stay, DefaultKeepVersions when 0. KeepAge is for how long those before
+	// the newest stay, forever when 0.
+	KeepVersions int
+	KeepAge      time.Duration
 }
 
 // Service keeps states, locks and outputs.
@@ -73,20 +86,22 @@ type Service struct {
 type prune struct {
 	journal journal
 	keep    int
+	age     time.Duration
 }
 
 // New returns a Service; Maintain must run for old records to go.
 func New(o Options) *Service {
+	o.KeepVersions = max(keepLeast, min(cmp.Or(o.KeepVersions, DefaultKeepVersions), MaxKeepVersions))
 	return &Service{Options: o, hints: newHints(), prunes: make(chan prune, pruneQueue)}
 }
 
-func (s *Service) journal(kind, uid string) journal {
-	return journal{store: s.Store, dir: kind + "/" + uid, hints: s.hints}
+func (s *Service) journalAt(dir string) journal {
+	return journal{store: s.Store, dir: dir, hints: s.hints}
 }
 
-func (s *Service) locks(uid string) journal   { return s.journal("lock", uid) }
-func (s *Service) states(uid string) journal  { return s.journal("state", uid) }
-func (s *Service) outputs(uid string) journal { return s.journal("outputs", uid) }
+func (s *Service) locks(uid string) journal   { return s.journalAt("lock/" + uid) }
+func (s *Service) states(uid string) journal  { return s.journalAt("state/" + uid) }
+func (s *Service) outputs(uid string) journal { return s.journalAt("outputs/" + uid) }
 
 // Healthy tells whether the store answers.
 func (s *Service) Healthy(ctx context.Context) error {
@@ -100,146 +115,58 @@ func (s *Service) Healthy(ctx context.Context) error {
 type change struct {
 	journal journal
 	keep    int
-	data    []byte
-	// settled tells whether nothing is to be appended after last: because it is done already, or, by an error, because
-	// it is forbidden.
-	settled func(last record) (bool, error)
+	age     time.Duration
+	// data returns what to append after last: errSettled when that is done already, another error when it is forbidden.
+	data func(last record) ([]byte, error)
+	// unclear tells that it was tried, and may have been done and overtaken.
+	unclear bool
 }
 
 // applyFast is apply that begins with what this server believes to be the newest record, without a look: append notices
 // when it isn't, and only a belief that leads to an append is acted on.
 func (s *Service) applyFast(ctx context.Context, c change) error {
 	if last, ok := s.hints.get(c.journal.dir); ok {
-		if settled, err := c.settled(last); !settled && err == nil {
-			if err := s.append(ctx, c, last); !errors.Is(err, errMoved) {
+		if data, err := c.data(last); err == nil {
+			err := s.append(ctx, c, last, data)
+			if !errors.Is(err, errMoved) {
 				return err
 			}
+			c.unclear = errors.Is(err, errUnclear)
 		}
 	}
 	return s.apply(ctx, c)
 }
 
-// apply appends unless the change is settled; when somebody else was faster it looks again.
+// apply appends unless the change is settled; when somebody else was faster it looks again. A refusal is errUnclear too
+// when an attempt before it may have been the newest record for a while.
 func (s *Service) apply(ctx context.Context, c change) error {
 	for range attempts {
 		last, err := c.journal.newest(ctx)
 		if err != nil {
 			return err
 		}
-		if settled, err := c.settled(last); settled || err != nil {
+		data, err := c.data(last)
+		switch {
+		case errors.Is(err, errSettled):
+			return nil
+		case err != nil && c.unclear:
+			return fmt.Errorf("%w, and then: %w", errUnclear, err)
+		case err != nil:
 			return err
 		}
-		if err := s.append(ctx, c, last); !errors.Is(err, errMoved) {
+		err = s.append(ctx, c, last, data)
+		if !errors.Is(err, errMoved) {
 			return err
 		}
+		c.unclear = c.unclear || errors.Is(err, errUnclear)
 	}
 	return ErrBusy
 }
 
-func (s *Service) append(ctx context.Context, c change, last record) error {
-	r, err := c.journal.append(ctx, last, c.data)
+func (s *Service) append(ctx context.Context, c change, last record, data []byte) error {
+	r, err := c.journal.append(ctx, last, data)
 	if err == nil {
-		s.pruneLater(c.journal, r, c.keep)
+		s.pruneLater(r, prune{journal: c.journal, keep: c.keep, age: c.age})
 	}
 	return err
-}
-
-// pruneLater has old records deleted now and then. When the queue is full the next writes will ask again.
-func (s *Service) pruneLater(j journal, r record, keep int) {
-	if r.n%pruneEvery != 0 {
-		return
-	}
-	select {
-	case s.prunes <- prune{journal: j, keep: keep}:
-	default:
-	}
-}
-
-// Maintain prunes old records until ctx ends. It works off the path of requests: nobody waits for it.
-func (s *Service) Maintain(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case p := <-s.prunes:
-			s.prune(ctx, p)
-		}
-	}
-}
-
-func (s *Service) prune(ctx context.Context, p prune) {
-	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
-	defer cancel()
-	if err := p.journal.prune(ctx, p.keep); err != nil && ctx.Err() == nil {
-		s.Log.WarnContext(ctx, "pruning failed; a later write tries again", "error", err)
-	}
-}
-
-// Purge removes all that is kept of a destroyed Workspace. It returns ErrInUse while the newest state still has
-// resources or a live Run holds the lock, and ErrNotFound when nothing is kept.
-func (s *Service) Purge(ctx context.Context, uid string) error {
-	if uid == "" || strings.Contains(uid, "/") {
-		return fmt.Errorf("%w: a workspace's UID is needed", ErrInvalid)
-	}
-	kept, err := s.purgeable(ctx, uid)
-	if err != nil {
-		return err
-	}
-	// The lock goes last: until then a second Purge still finds something and goes on.
-	for _, j := range []journal{s.outputs(uid), s.states(uid), s.locks(uid)} {
-		if err := j.erase(ctx); err != nil {
-			return err
-		}
-	}
-	if !kept {
-		return fmt.Errorf("workspace %s: %w", uid, ErrNotFound)
-	}
-	return nil
-}
-
-// purgeable tells whether anything is kept, or returns ErrInUse.
-func (s *Service) purgeable(ctx context.Context, uid string) (bool, error) {
-	lock, now, err := s.newestLock(ctx, uid)
-	if err != nil {
-		return false, err
-	}
-	if err := s.passable(ctx, now); err != nil {
-		return false, fmt.Errorf("%w: %w", ErrInUse, err)
-	}
-	st, err := s.states(uid).newest(ctx)
-	if err != nil {
-		return false, err
-	}
-	n, err := countResources(st.data)
-	if err != nil {
-		return false, err
-	}
-	if n > 0 {
-		return false, fmt.Errorf("%w: its state still has %d resources; destroy them first", ErrInUse, n)
-	}
-	out, err := s.outputs(uid).newest(ctx)
-	return lock.n+st.n+out.n > 0, err
-}
-
-// countResources counts the managed resources of a state; data sources are not counted, they manage nothing.
-func countResources(data []byte) (int, error) {
-	if len(data) == 0 {
-		return 0, nil
-	}
-	var st struct {
-		Resources []struct {
-			Mode      string            `json:"mode"`
-			Instances []json.RawMessage `json:"instances"`
-		} `json:"resources"`
-	}
-	if err := json.Unmarshal(data, &st); err != nil {
-		return 0, fmt.Errorf("%w: its state can't be read: %w", ErrInUse, err)
-	}
-	n := 0
-	for _, r := range st.Resources {
-		if r.Mode != "data" {
-			n += len(r.Instances)
-		}
-	}
-	return n, nil
 }

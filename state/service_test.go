@@ -66,13 +66,15 @@ func unlock(run, id string, want error) step {
 
 func write(run, id string, serial int, want error) step {
 	return step{fmt.Sprintf("write %d by %s %s", serial, run, id), func(s *Service) error {
-		return s.Write(context.Background(), uid, claim(run, id), tfstate(serial))
+		_, err := s.Write(context.Background(), uid, claim(run, id), tfstate(serial))
+		return err
 	}, want}
 }
 
 func remove(run string, want error) step {
 	return step{"remove by " + run, func(s *Service) error {
-		return s.Remove(context.Background(), uid, holder(run))
+		_, err := s.Remove(context.Background(), uid, holder(run))
+		return err
 	}, want}
 }
 
@@ -103,6 +105,8 @@ func matches(got, want error) bool {
 	}
 	return errors.Is(got, want)
 }
+
+func wrote(_ Version, err error) error { return err }
 
 func TestLocksAndStates(t *testing.T) {
 	badLock := func(body string) step {
@@ -196,7 +200,7 @@ func TestUnknownHolderIsNotGone(t *testing.T) {
 	if err := s.Purge(t.Context(), uid); !errors.Is(err, down) {
 		t.Errorf("purging: got %v, want the error of the look", err)
 	}
-	if err := s.Write(t.Context(), uid, claim("a", "1"), tfstate(1)); err != nil {
+	if _, err := s.Write(t.Context(), uid, claim("a", "1"), tfstate(1)); err != nil {
 		t.Errorf("the holder can't write any more: %v", err)
 	}
 }
@@ -206,8 +210,8 @@ func TestWriteRefusesWhatIsNoJSON(t *testing.T) {
 	if err := s.Lock(t.Context(), uid, holder("a"), info("1")); err != nil {
 		t.Fatal(err)
 	}
-	for _, data := range []string{"", "<html>", `{"serial":`} {
-		if err := s.Write(t.Context(), uid, claim("a", "1"), []byte(data)); !errors.Is(err, ErrInvalid) {
+	for _, data := range []string{"", "<html>", `{"serial":`, "[]", `"x"`, `{"serial":-1}`} {
+		if _, err := s.Write(t.Context(), uid, claim("a", "1"), []byte(data)); !errors.Is(err, ErrInvalid) {
 			t.Errorf("writing %q: got %v, want ErrInvalid", data, err)
 		}
 	}
@@ -229,7 +233,7 @@ func TestPurgeRefuses(t *testing.T) {
 			s := newService(newFakeStore(), &pods{})
 			for _, err := range []error{
 				s.Lock(t.Context(), uid, holder("a"), info("1")),
-				s.Write(t.Context(), uid, claim("a", "1"), []byte(test.state)),
+				wrote(s.Write(t.Context(), uid, claim("a", "1"), []byte(test.state))),
 				s.Unlock(t.Context(), uid, holder("a"), info("1")),
 			} {
 				if err != nil {
@@ -265,7 +269,7 @@ func TestOldRecordsGo(t *testing.T) {
 		id := fmt.Sprint(i)
 		for _, err := range []error{
 			s.Lock(t.Context(), uid, holder("a"), info(id)),
-			s.Write(t.Context(), uid, claim("a", id), tfstate(i)),
+			wrote(s.Write(t.Context(), uid, claim("a", id), tfstate(i))),
 			s.PutOutputs(t.Context(), uid, []byte(id)),
 			s.Unlock(t.Context(), uid, holder("a"), info(id)),
 		} {
@@ -278,13 +282,13 @@ func TestOldRecordsGo(t *testing.T) {
 		}
 	}
 	// The mark counts too.
-	for dir, most := range map[string]int{"lock/": 12, "state/": 14, "outputs/": 6} {
+	for dir, most := range map[string]int{"lock/": 12, "state/": DefaultKeepVersions + 4, "outputs/": 6} {
 		if got := store.keys(dir); len(got) > most {
 			t.Errorf("%d records of %s are left, want at most %d", len(got), dir, most)
 		}
 	}
-	if got := store.keys("state/"); len(got) < 11 || !strings.HasSuffix(got[len(got)-1], "40") {
-		t.Errorf("left are states %q, want at least the newest ten", got)
+	if got := store.keys("state/"); len(got) < DefaultKeepVersions+1 || !strings.HasSuffix(got[len(got)-1], "40") {
+		t.Errorf("left are states %q, want at least the newest", got)
 	}
 }
 
@@ -298,7 +302,7 @@ func TestRequestsOfARun(t *testing.T) {
 		id := fmt.Sprint(runs)
 		_ = s.Lock(t.Context(), uid, holder("a"), info(id))
 		_, _ = s.State(t.Context(), uid)
-		_ = s.Write(t.Context(), uid, claim("a", id), fmt.Appendf(nil, `{"id":%q}`, id))
+		_, _ = s.Write(t.Context(), uid, claim("a", id), tfstate(runs))
 		_ = s.Unlock(t.Context(), uid, holder("a"), info(id))
 	}
 	for _, test := range []struct {

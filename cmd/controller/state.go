@@ -36,6 +36,11 @@ func (s stateService) Forget(ctx context.Context, w *v1alpha1.Workspace) (bool, 
 	return err == nil, err
 }
 
+// ForgetRun removes the archive of a Run.
+func (s stateService) ForgetRun(ctx context.Context, w *v1alpha1.Workspace, run string) error {
+	return s.DeleteRun(ctx, client.Workspace{Namespace: w.Namespace, Name: w.Name, UID: string(w.UID)}, run)
+}
+
 // location is what runner Pods are told of the service. The CA is read anew each time, for it may be replaced.
 func (s stateService) location() (job.State, error) {
 	ca, err := os.ReadFile(s.CAFile)

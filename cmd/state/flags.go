@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/plumbline-dev/plumbline/state"
 	"github.com/plumbline-dev/plumbline/state/store/open"
 )
 
@@ -19,10 +22,33 @@ type flags struct {
 	serviceName   string
 	controller    string
 	store         string
+	keepArchive   time.Duration
+	keepVersions  int
+	keepAge       time.Duration
+	sealSecret    string
+	refuseBare    bool
 	logLevel      slog.Level
 }
 
 func parse(args []string) (flags, error) {
+	f, err := parseAny(args)
+	if err != nil {
+		return flags{}, err
+	}
+	return f, f.check()
+}
+
+// parseKeys reads the flags of a command on keys, which serves nobody.
+func parseKeys(args []string) (flags, error) {
+	f, err := parseAny(args)
+	if err != nil {
+		return flags{}, err
+	}
+	f.controller = ":"
+	return f, f.check()
+}
+
+func parseAny(args []string) (flags, error) {
 	var f flags
 	set := flag.NewFlagSet("plumbline-state", flag.ContinueOnError)
 	set.StringVar(&f.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the system namespace, where states are kept")
@@ -31,19 +57,35 @@ func parse(args []string) (flags, error) {
 	set.StringVar(&f.tlsSecret, "tls-secret", "plumbline-state-tls", "Secret of the certificate; made when missing")
 	set.StringVar(&f.serviceName, "service-name", "plumbline-state", "Service that the certificate is for")
 	set.StringVar(&f.controller, "controller-service-account", "", "the controller's ServiceAccount, namespace:name")
-	set.StringVar(&f.store, "store", "kube://", "where states are kept: kube:// (Secrets in the system namespace), "+
-		"s3://, azblob://, gs://, postgres:// or file://; see docs/state.md")
+	set.StringVar(&f.store, "store", cmp.Or(os.Getenv("PLUMBLINE_STORE"), "kube://"),
+		"where states are kept: kube:// (Secrets in the system namespace), "+
+			"s3://, azblob://, gs://, postgres:// or file://; see docs/state.md")
+	set.DurationVar(&f.keepArchive, "keep-archive", 30*24*time.Hour, "age at which plans and logs of Runs are removed")
+	set.IntVar(&f.keepVersions, "keep-versions", state.DefaultKeepVersions, "how many versions of each state are kept")
+	set.DurationVar(&f.keepAge, "keep-age", 0, "how long versions before the newest are kept at most; 0 is for ever")
+	set.StringVar(&f.sealSecret, "seal-keys-secret",
+		cmp.Or(os.Getenv("PLUMBLINE_SEAL_KEYS_SECRET"), "plumbline-state-keys"),
+		"Secret of the key ring; made when missing and nothing is sealed yet")
+	set.BoolVar(&f.refuseBare, "refuse-unsealed", false, "take what is not sealed for forged, once keys reseal has run")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	if err := set.Parse(args); err != nil {
 		return flags{}, fmt.Errorf("reading flags: %w", err)
 	}
-	return f, f.check()
+	return f, nil
 }
 
 func (f flags) check() error {
 	switch {
 	case f.namespace == "":
 		return errors.New("--namespace or POD_NAMESPACE is needed")
+	case f.keepVersions < 2 || f.keepVersions > state.MaxKeepVersions:
+		return fmt.Errorf("--keep-versions %d is not between 2 and %d", f.keepVersions, state.MaxKeepVersions)
+	case f.keepAge < 0:
+		return fmt.Errorf("--keep-age %s is negative", f.keepAge)
+	case f.sealSecret == "":
+		return errors.New("--seal-keys-secret is needed")
+	case f.keepArchive < 24*time.Hour:
+		return fmt.Errorf("--keep-archive %s is less than a day", f.keepArchive)
 	case strings.Count(f.controller, ":") != 1:
 		return errors.New("--controller-service-account is needed, as namespace:name")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 )
@@ -17,6 +18,10 @@ func TestParse(t *testing.T) {
 		{"no namespace", good[1:], "--namespace"},
 		{"no controller", good[:1], "--controller-service-account"},
 		{"a controller without namespace", []string{good[0], "--controller-service-account=x"}, "namespace:name"},
+		{"too few versions", append([]string{"--keep-versions=1"}, good...), "--keep-versions"},
+		{"too many versions", append([]string{"--keep-versions=501"}, good...), "--keep-versions"},
+		{"an age that is none", append([]string{"--keep-age=-1h"}, good...), "--keep-age"},
+		{"no secret for the keys", append([]string{"--seal-keys-secret="}, good...), "--seal-keys-secret"},
 		{"a store that is none", append([]string{"--store=mysql://b"}, good...), "there are azblob://"},
 		{"a level that is none", append([]string{"--log-level=loud"}, good...), "loud"},
 		{"a flag that is none", append([]string{"--nope"}, good...), "nope"},
@@ -35,5 +40,18 @@ func TestNamespaceComesFromThePod(t *testing.T) {
 	f, err := parse([]string{"--controller-service-account=sys:controller"})
 	if err != nil || f.namespace != "sys" {
 		t.Errorf("got %q, %v; want sys", f.namespace, err)
+	}
+}
+
+func TestKeysCommands(t *testing.T) {
+	for _, name := range []string{"", "help", "rotat"} {
+		if err := keys(t.Context(), []string{name}, io.Discard); err == nil || !strings.Contains(err.Error(), "rotate") {
+			t.Errorf("keys %s: got %v, want the commands that there are", name, err)
+		}
+	}
+	t.Setenv("PLUMBLINE_SEAL_KEYS_SECRET", "rel-keys")
+	f, err := parseKeys([]string{"--namespace=sys"})
+	if err != nil || f.sealSecret != "rel-keys" {
+		t.Errorf("got %q, %v; want the Secret that the server's Pod names, and no need of a controller", f.sealSecret, err)
 	}
 }

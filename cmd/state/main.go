@@ -12,8 +12,15 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := dispatch(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "plumbline-state:", err)
 		os.Exit(1)
 	}
+}
+
+func dispatch(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "keys" {
+		return keys(ctx, args[1:], os.Stdout)
+	}
+	return run(ctx, args)
 }

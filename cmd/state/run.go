@@ -41,16 +41,20 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: f.logLevel}))
-	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
-	cfg, err := ctrl.GetConfig()
-	if err != nil {
-		return fmt.Errorf("finding the API server: %w", err)
-	}
-	c, err := server.NewKubeClient(cfg)
+	c, err := connect(log)
 	if err != nil {
 		return err
 	}
 	return serve(ctx, f, c, log)
+}
+
+func connect(log *slog.Logger) (client.Client, error) {
+	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
+	cfg, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("finding the API server: %w", err)
+	}
+	return server.NewKubeClient(cfg)
 }
 
 func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) error {
@@ -74,15 +78,25 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
+	sealed, err := openSealed(ctx, f.sealing(c, store, log))
+	if err != nil {
+		return err
+	}
 	cluster := server.NewCluster(c, clk, f.controller)
-	service := state.New(state.Options{Store: store, Pods: cluster, Clock: clk, Log: log})
+	service := state.New(state.Options{
+		Store: sealed, Pods: cluster, Clock: clk, Log: log, KeepVersions: f.keepVersions, KeepAge: f.keepAge,
+	})
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	srv := server.New(server.Options{
 		Service: service, Gate: cluster, Reports: cluster, Clock: clk, Log: log, Metrics: metrics,
+		// Whatever the log's level, the audit is complete.
+		Audit: slog.New(slog.NewJSONHandler(os.Stdout, nil)),
 	})
 	go certs.Keep(ctx)
+	go sealed.Keep(ctx)
 	go service.Maintain(ctx)
+	go service.MaintainArchive(ctx, f.keepArchive)
 	if s, ok := store.(sweeper); ok {
 		go sweep(ctx, s, clk, log)
 	}

@@ -3,27 +3,47 @@ package workspace
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/runner/names"
 	"github.com/plumbline-dev/plumbline/runner/run"
 )
 
+// forgetLimit is short: an archive that isn't removed with its Run goes by its age, and nobody is to wait for that.
+const forgetLimit = 3 * time.Second
+
 // prune deletes the finished Runs that the history has no room for, and the Secrets that no Run needs any more.
 func (r *Reconciler) prune(ctx context.Context, in Input) error {
-	for _, old := range surplus(in) {
-		if err := r.Client.Delete(ctx, &old, client.Preconditions{UID: &old.UID}); client.IgnoreNotFound(err) != nil {
+	over := surplus(in)
+	for i := range over {
+		old := &over[i]
+		if err := r.Client.Delete(ctx, old, client.Preconditions{UID: &old.UID}); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting Run %q of the history: %w", old.Name, err)
 		}
 	}
+	r.forget(ctx, in.Workspace, over)
 	if in.Digest == "" {
 		return nil
 	}
 	return r.pruneSecrets(ctx, in)
+}
+
+// forget has the archives of Runs removed that are gone. It stops at the first that can't be.
+func (r *Reconciler) forget(ctx context.Context, w *v1alpha1.Workspace, gone []v1alpha1.Run) {
+	ctx, cancel := context.WithTimeout(ctx, forgetLimit)
+	defer cancel()
+	for i := range gone {
+		if err := r.State.ForgetRun(ctx, w, gone[i].Name); err != nil {
+			log.FromContext(ctx).Info("archives of deleted Runs are left to go by their age", "error", err)
+			return
+		}
+	}
 }
 
 // surplus are the oldest finished Runs over the limits. The newest that tells about the Workspace is kept whatever they

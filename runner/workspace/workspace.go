@@ -28,6 +28,8 @@ type State interface {
 	Outputs(ctx context.Context, namespace, workspace string) (map[string]job.Output, error)
 	// Forget removes a Workspace's state when nothing is left in it, and tells whether it is gone.
 	Forget(ctx context.Context, w *v1alpha1.Workspace) (gone bool, err error)
+	// ForgetRun removes what a Run has left in the archive.
+	ForgetRun(ctx context.Context, w *v1alpha1.Workspace, run string) error
 }
 
 // Reconciler handles Workspaces. It holds collaborators only.

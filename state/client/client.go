@@ -93,6 +93,18 @@ func (c *Client) DeleteWorkspace(ctx context.Context, namespace, name, uid strin
 	return nil
 }
 
+// DeleteRun removes what a Run has left in the archive. That it left nothing is not an error.
+func (c *Client) DeleteRun(ctx context.Context, w Workspace, run string) error {
+	path := workspacePath(w.Namespace, w.Name) + "/runs/" + url.PathEscape(run) + "?uid=" + url.QueryEscape(w.UID)
+	if _, err := c.call(ctx, http.MethodDelete, path); err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("removing the archive of run %s/%s: %w", w.Namespace, run, err)
+	}
+	return nil
+}
+
+// Workspace says whose Run is meant.
+type Workspace struct{ Namespace, Name, UID string }
+
 func workspacePath(namespace, name string) string {
 	return "/v1/workspaces/" + url.PathEscape(namespace) + "/" + url.PathEscape(name)
 }

@@ -139,3 +139,18 @@ func TestRubbishIsNoOutputs(t *testing.T) {
 		t.Errorf("got %v, want an error", got)
 	}
 }
+
+func TestDeleteRun(t *testing.T) {
+	for status, want := range map[int]error{200: nil, 404: nil, 403: ErrDenied, 503: ErrUnavailable} {
+		c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodDelete || r.RequestURI != "/v1/workspaces/ns/vpn/runs/vpn-1?uid=u" {
+				t.Errorf("got %s %s", r.Method, r.RequestURI)
+			}
+			w.WriteHeader(status)
+		})
+		vpn := Workspace{Namespace: "ns", Name: "vpn", UID: "u"}
+		if err := c.DeleteRun(t.Context(), vpn, "vpn-1"); !errors.Is(err, want) {
+			t.Errorf("%d: got %v, want %v", status, err, want)
+		}
+	}
+}

@@ -40,14 +40,17 @@ const (
 	kindRun      = "Run"
 )
 
+// controllers are the accesses that the controller has, and whether it alone has them.
+var controllers = map[access]bool{controls: true, inspects: true, readsOutputs: false}
+
 // allowed tells whether the caller may use a route of the Workspace, as far as the identity alone says.
 func allowed(a access, id Identity, namespace, workspace string) error {
-	switch {
-	case id.Controller && (a == controls || a == readsOutputs):
+	switch alone, may := controllers[a]; {
+	case id.Controller && may:
 		return nil
 	case id.Controller:
 		return fmt.Errorf("%w: this is for runner pods", ErrForbidden)
-	case a == controls:
+	case alone:
 		return fmt.Errorf("%w: this is for the controller", ErrForbidden)
 	case id.Namespace != namespace || id.Workspace != workspace:
 		return fmt.Errorf("%w: the token is of a run of workspace %s/%s", ErrForbidden, id.Namespace, id.Workspace)

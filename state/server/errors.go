@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -29,7 +30,9 @@ var statuses = []struct {
 	{state.ErrInvalid, http.StatusBadRequest},
 	{state.ErrNotHolder, http.StatusConflict},
 	{state.ErrOutdated, http.StatusConflict},
+	{state.ErrConflict, http.StatusConflict},
 	{state.ErrInUse, http.StatusConflict},
+	{state.ErrArchived, http.StatusConflict},
 	{state.ErrNotFound, http.StatusNotFound},
 }
 
@@ -38,6 +41,9 @@ var statuses = []struct {
 func answerTo(err error) answer {
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return answerError(http.StatusRequestEntityTooLarge, err.Error())
+	}
+	if locked, ok := errors.AsType[*state.LockedError](err); ok && !errors.Is(err, state.ErrNotHolder) {
+		return answerError(http.StatusConflict, locked.Error())
 	}
 	for _, s := range statuses {
 		if errors.Is(err, s.err) {
@@ -63,7 +69,7 @@ func writeAnswer(w http.ResponseWriter, a answer) {
 		w.Header().Set("Retry-After", "1")
 	}
 	if len(a.body) > 0 {
-		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Type", cmp.Or(a.kind, "application/json"))
 	}
 	w.WriteHeader(a.status)
 	// The caller may be gone; the work is done either way.

@@ -27,16 +27,20 @@ type call struct {
 type answer struct {
 	status int
 	body   []byte
+	// kind is the body's content type; JSON when empty.
+	kind string
+	// version is the one of the state that was read or written, for the audit line.
+	version state.Version
 }
 
 var done = answer{status: http.StatusOK}
 
 func (s *Server) getState(ctx context.Context, c call) (answer, error) {
-	data, err := s.Service.State(ctx, c.uid)
+	v, data, err := s.Service.Newest(ctx, c.uid)
 	if errors.Is(err, state.ErrNotFound) {
 		return answer{status: http.StatusNoContent}, nil
 	}
-	return answer{status: http.StatusOK, body: data}, err
+	return answer{status: http.StatusOK, body: data, version: v}, err
 }
 
 func (s *Server) postState(ctx context.Context, c call) (answer, error) {
@@ -44,11 +48,13 @@ func (s *Server) postState(ctx context.Context, c call) (answer, error) {
 		return answer{}, err
 	}
 	claim := state.Claim{Holder: c.id.holder(), LockID: c.r.URL.Query().Get("ID")}
-	return done, s.Service.Write(ctx, c.uid, claim, c.body)
+	v, err := s.Service.Write(ctx, c.uid, claim, c.body)
+	return answer{status: http.StatusOK, version: v}, err
 }
 
 func (s *Server) deleteState(ctx context.Context, c call) (answer, error) {
-	return done, s.Service.Remove(ctx, c.uid, c.id.holder())
+	v, err := s.Service.Remove(ctx, c.uid, c.id.holder())
+	return answer{status: http.StatusOK, version: v}, err
 }
 
 // lock answers a conflict with the holder's own lock info, which Terraform shows.
@@ -102,7 +108,11 @@ func (s *Server) putResult(ctx context.Context, c call) (answer, error) {
 	if _, err := job.Parse(string(c.body)); err != nil {
 		return answer{}, fmt.Errorf("%w: %w", state.ErrInvalid, err)
 	}
-	return done, s.Reports.Report(ctx, c.id, c.body)
+	if err := s.Reports.Report(ctx, c.id, c.body); err != nil {
+		return answer{}, err
+	}
+	s.archiveResult(ctx, c)
+	return done, nil
 }
 
 func (s *Server) deleteWorkspace(ctx context.Context, c call) (answer, error) {

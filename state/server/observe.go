@@ -46,6 +46,7 @@ func (s *Server) observed(rt route) http.Handler {
 		s.metrics.requests.WithLabelValues(rt.name, strconv.Itoa(a.status)).Inc()
 		s.metrics.seconds.WithLabelValues(rt.name).Observe(took.Seconds())
 		s.logRequest(rt, &c, outcome{answer: a, err: err, took: took})
+		s.audit(rt, &c, a)
 	})
 }
 

@@ -9,9 +9,11 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,6 +63,8 @@ type Options struct {
 	Reports Reports
 	Clock   clock.Clock
 	Log     *slog.Logger
+	// Audit gets a line for each read and write of a state; Log when nil.
+	Audit   *slog.Logger
 	Metrics prometheus.Registerer
 }
 
@@ -72,6 +76,7 @@ type Server struct {
 
 // New returns a Server.
 func New(o Options) *Server {
+	o.Audit = cmp.Or(o.Audit, o.Log)
 	return &Server{Options: o, metrics: newMetrics(o.Metrics)}
 }
 
@@ -97,6 +102,8 @@ const (
 	finishes
 	// readsOutputs: as reads, or the controller.
 	readsOutputs
+	// inspects: the controller alone, about a Workspace that there is.
+	inspects
 	// controls: the controller alone.
 	controls
 )
@@ -107,7 +114,7 @@ type route struct {
 	access  access
 	timeout time.Duration
 	maxBody int64
-	handle  func(*Server, context.Context, call) (answer, error)
+	handle  handler
 }
 
 const workspacePath = "/v1/workspaces/{namespace}/{name}"
@@ -127,7 +134,7 @@ var routes = []route{
 // Handler serves the API.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for _, r := range routes {
+	for _, r := range slices.Concat(routes, manageRoutes, archiveRoutes) {
 		mux.Handle(r.pattern, s.observed(r))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {

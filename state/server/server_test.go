@@ -26,6 +26,7 @@ import (
 // gate knows the tokens "<namespace>/<workspace>/<run>" and "controller".
 type gate struct {
 	over     map[string]bool
+	gone     map[string]bool
 	down     error
 	reported []string
 }
@@ -65,7 +66,7 @@ func (g *gate) Report(_ context.Context, id Identity, result []byte) error {
 	return nil
 }
 
-func (g *gate) Gone(context.Context, state.Holder) (bool, error) { return false, nil }
+func (g *gate) Gone(_ context.Context, h state.Holder) (bool, error) { return g.gone[h.Run], nil }
 
 // failing is a store that is down.
 type failing struct{ state.Store }
@@ -252,6 +253,44 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
+func wantAudit(t *testing.T, line, want string) {
+	t.Helper()
+	var told struct{ Action, Outcome, Who, WorkspaceUID string }
+	if err := json.Unmarshal([]byte(line), &told); err != nil || fmt.Sprint(told) != want {
+		t.Errorf("the audit says %s (%v), want %s", line, err, want)
+	}
+}
+
+func TestTheControllerManagesLocksAndVersions(t *testing.T) {
+	g := &gate{gone: map[string]bool{}}
+	h := newServer(g, &memory.Store{}, slog.New(slog.DiscardHandler)).Handler()
+	want := func(status int, part string, e exchange) {
+		t.Helper()
+		if rec := do(t, h, e); rec.Code != status || !strings.Contains(rec.Body.String(), part) {
+			t.Errorf("%s %s: got %d %s; want %d with %q", e.method, e.path, rec.Code, rec.Body, status, part)
+		}
+	}
+	controller := func(method, path string) exchange {
+		return exchange{token: "controller", method: method, path: ws + path}
+	}
+	want(200, `{"held":false}`, controller("GET", "/lock"))
+	want(200, `{"versions":null}`, controller("GET", "/versions"))
+	want(200, "", exchange{token: oneRun, method: "LOCK", path: st, body: lock1})
+	want(200, "", exchange{token: oneRun, method: "POST", path: st + "?ID=1", body: `{"serial":3,"lineage":"l"}`})
+	other := `{"serial":4,"lineage":"m"}`
+	want(409, "lineage \\\"m\\\"", exchange{token: oneRun, method: "POST", path: st + "?ID=1", body: other})
+	want(200, `"run":"a","serial":3,"lineage":"l"`, controller("GET", "/versions"))
+	want(200, `"held":true,"holder":{"namespace":"ns","run":"a"`, controller("GET", "/lock"))
+	want(409, "locked by run ns/a", controller("DELETE", "/lock"))
+	want(403, "", exchange{token: oneRun, method: "DELETE", path: ws + "/lock"})
+	want(404, "", exchange{token: "controller", method: "GET", path: "/v1/workspaces/ns/none/lock"})
+	g.gone["a"] = true
+	want(200, `"holderGone":true`, controller("GET", "/lock"))
+	want(200, `{"released":{"namespace":"ns","run":"a"`, controller("DELETE", "/lock"))
+	want(200, `{"released":null}`, controller("DELETE", "/lock"))
+	want(200, `"forced":"controller"`, controller("GET", "/lock"))
+}
+
 func TestEachRequestIsLoggedAndCounted(t *testing.T) {
 	var logged bytes.Buffer
 	s := newServer(&gate{}, &memory.Store{}, slog.New(slog.NewJSONHandler(&logged, nil)))
@@ -259,8 +298,8 @@ func TestEachRequestIsLoggedAndCounted(t *testing.T) {
 	do(t, s.Handler(), exchange{token: "secret-token", method: "GET", path: st})
 
 	lines := strings.Split(strings.TrimSpace(logged.String()), "\n")
-	if len(lines) != 2 || strings.Contains(logged.String(), "secret-token") {
-		t.Fatalf("got log %s, want two lines without tokens", logged.String())
+	if len(lines) != 4 || strings.Contains(logged.String(), "secret-token") {
+		t.Fatalf("got log %s, want four lines without tokens", logged.String())
 	}
 	var line struct {
 		Route, Namespace, Workspace, Run string
@@ -272,6 +311,8 @@ func TestEachRequestIsLoggedAndCounted(t *testing.T) {
 	if got := fmt.Sprint(line); got != "{lock ns ws a 200}" {
 		t.Errorf("logged %s", lines[0])
 	}
+	wantAudit(t, lines[1], "{lock done run ns/a in pod a ns-ws}")
+	wantAudit(t, lines[3], "{read refused  }")
 	for labels, want := range map[[2]string]float64{{"lock", "200"}: 1, {"state_get", "401"}: 1} {
 		var m dto.Metric
 		if err := s.metrics.requests.WithLabelValues(labels[0], labels[1]).Write(&m); err != nil {

@@ -12,6 +12,9 @@
 
 {{- define "plumbline.controller" -}}{{ include "plumbline.fullname" . }}-controller{{- end -}}
 {{- define "plumbline.state" -}}{{ include "plumbline.fullname" . }}-state{{- end -}}
+{{- define "plumbline.sealKeys" -}}
+{{ .Values.state.sealing.secretName | default (printf "%s-keys" (include "plumbline.state" .)) }}
+{{- end -}}
 {{- define "plumbline.tls" -}}{{ include "plumbline.state" . }}-tls{{- end -}}
 
 {{/* Argument: (list $ component) */}}

@@ -68,6 +68,13 @@ env:
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+{{- if eq (index . 1) "state" }}
+# In the environment, so that kubectl exec finds them too: plumbline-state keys ...
+- name: PLUMBLINE_SEAL_KEYS_SECRET
+  value: {{ include "plumbline.sealKeys" $ }}
+- name: PLUMBLINE_STORE
+  value: {{ $values.store.url | quote }}
+{{- end }}
 {{- with ($values.store).env }}
 {{- toYaml . | nindent 0 }}
 {{- end }}

@@ -1,0 +1,272 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+var run1 = RunID{UID: uid, Run: "vpn-1"}
+
+func packed(t testing.TB, offset int64, text string) []byte {
+	t.Helper()
+	b, err := job.Chunk{Offset: offset, Text: []byte(text)}.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func readLog(t testing.TB, s *Service, id RunID) string {
+	t.Helper()
+	r, err := s.RunLog(t.Context(), id)
+	if errors.Is(err, ErrNotFound) {
+		return ""
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestLogChunks(t *testing.T) {
+	type put struct {
+		n        int
+		offset   int64
+		text     string
+		from, to int
+		want     error
+	}
+	for _, test := range []struct {
+		name string
+		puts []put
+		log  string
+	}{
+		{"none", nil, ""},
+		{"one after another", []put{
+			{0, 0, "a\n", 0, 0, nil}, {1, 2, "b\n", 0, 0, nil}, {2, 4, "c\n", 0, 0, nil},
+		}, "a\nb\nc\n"},
+		{"more than ten", func() (puts []put) {
+			for n := range 11 {
+				puts = append(puts, put{n, int64(n), strconv.Itoa(n % 10), 0, 0, nil})
+			}
+			return puts
+		}(), "01234567890"},
+		{"repeated", []put{{0, 0, "a\n", 0, 0, nil}, {0, 0, "a\n", 0, 0, nil}}, "a\n"},
+		{"another under the same number", []put{{0, 0, "a\n", 0, 0, nil}, {0, 0, "b\n", 0, 0, ErrArchived}}, "a\n"},
+		{"a gap", []put{{0, 0, "a\n", 0, 0, nil}, {1, 12, "b\n", 0, 0, nil}},
+			"a\n... 10 bytes of the log were not kept ...\nb\n"},
+		{"a gap in mid-line", []put{{0, 0, "a", 0, 0, nil}, {1, 9, "b\n", 0, 0, nil}},
+			"a\n... 8 bytes of the log were not kept ...\nb\n"},
+		{"no beginning", []put{{3, 7, "b\n", 0, 0, nil}}, "... 7 bytes of the log were not kept ...\nb\n"},
+		{"dropped", []put{
+			{0, 0, "a\n", 0, 0, nil}, {1, 2, "b\n", 0, 0, nil}, {2, 4, "c\n", 0, 0, nil}, {3, 6, "d\n", 1, 3, nil},
+			{3, 6, "d\n", 1, 3, nil},
+		}, "a\n... 4 bytes of the log were not kept ...\nd\n"},
+		{"overlapping", []put{{0, 0, "abc", 0, 0, nil}, {1, 2, "cd", 0, 0, nil}, {2, 0, "ab", 0, 0, nil}}, "abcd"},
+		{"what can't be", []put{
+			{-1, 0, "a", 0, 0, ErrInvalid}, {job.MaxChunks, 0, "a", 0, 0, ErrInvalid}, {1, 0, "a", 1, 2, ErrInvalid},
+			{9, 0, "a", 3, 2, ErrInvalid}, {9, 0, "a", -1, 2, ErrInvalid}, {9999, 0, "a", 0, 2000, ErrInvalid},
+			{0, -1, "a", 0, 0, ErrInvalid},
+		}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newService(newFakeStore(), &pods{})
+			for i, p := range test.puts {
+				c := NewChunk{N: p.n, Packed: packed(t, p.offset, p.text), DropFrom: p.from, DropTo: p.to}
+				if err := s.PutChunk(t.Context(), run1, c); !errors.Is(err, p.want) {
+					t.Fatalf("%d: got %v, want %v", i, err, p.want)
+				}
+			}
+			if got := readLog(t, s, run1); got != test.log {
+				t.Errorf("got log %q, want %q", got, test.log)
+			}
+			if got := readLog(t, s, RunID{UID: uid, Run: "vpn-11"}); got != "" {
+				t.Errorf("another run has log %q", got)
+			}
+		})
+	}
+}
+
+func TestChunksFromSomewhere(t *testing.T) {
+	s := newService(newFakeStore(), &pods{})
+	for n, text := range []string{"a\n", "b\n", "c\n"} {
+		if err := s.PutChunk(t.Context(), run1, NewChunk{N: n, Packed: packed(t, int64(2*n), text)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for c, err := range s.Chunks(t.Context(), run1, 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%d at %d: %s", c.N, c.Offset, c.Text))
+	}
+	if diff := cmp.Diff([]string{"1 at 2: b\n", "2 at 4: c\n"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestParts(t *testing.T) {
+	s := newService(newFakeStore(), &pods{})
+	for _, test := range []struct {
+		id   RunID
+		part string
+		data string
+		want error
+	}{
+		{run1, job.PartPlan, "PK", nil},
+		{run1, job.PartPlan, "PK", nil},
+		{run1, job.PartPlan, "KP", ErrArchived},
+		{run1, job.PartResult, "{}", nil},
+		{run1, "log/0", "x", ErrInvalid},
+		{run1, "", "x", ErrInvalid},
+		{RunID{UID: uid}, job.PartPlan, "x", ErrInvalid},
+		{RunID{UID: uid, Run: "a/b"}, job.PartPlan, "x", ErrInvalid},
+		{RunID{UID: "", Run: "a"}, job.PartPlan, "x", ErrInvalid},
+	} {
+		if err := s.PutPart(t.Context(), test.id, test.part, []byte(test.data)); !errors.Is(err, test.want) {
+			t.Errorf("%v %s: got %v, want %v", test.id, test.part, err, test.want)
+		}
+	}
+	if got, err := s.Part(t.Context(), run1, job.PartPlan); err != nil || string(got) != "PK" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := s.Part(t.Context(), run1, job.PartPlanJSON); !errors.Is(err, ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
+	}
+}
+
+// fill archives something for a Run.
+func fill(t *testing.T, s *Service, id RunID) {
+	t.Helper()
+	err := errors.Join(
+		s.PutChunk(t.Context(), id, NewChunk{Packed: packed(t, 0, id.Run)}),
+		s.PutPart(t.Context(), id, job.PartPlan, []byte(id.Run)))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEraseRun(t *testing.T) {
+	store := newFakeStore()
+	s := newService(store, &pods{})
+	for _, run := range []string{"vpn-1", "vpn-11"} {
+		fill(t, s, RunID{UID: uid, Run: run})
+	}
+	for range 2 {
+		if err := s.EraseRun(t.Context(), run1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, _ := store.List(t.Context(), "")
+	if diff := cmp.Diff([]string{"archive/u/vpn-11/log/000000", "archive/u/vpn-11/plan"}, keys); diff != "" {
+		t.Errorf("what is left (-want +got):\n%s", diff)
+	}
+	if err := s.EraseRun(t.Context(), RunID{UID: uid}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("erasing the run without a name: %v", err)
+	}
+	if err := s.Purge(t.Context(), uid); !errors.Is(err, ErrNotFound) {
+		t.Fatal(err)
+	}
+	if keys, _ := store.List(t.Context(), ""); len(keys) != 0 {
+		t.Errorf("after the workspace is purged there is %v", keys)
+	}
+}
+
+func TestArchivesGoByAge(t *testing.T) {
+	store := newFakeStore()
+	s := newService(store, &pods{})
+	clk := clocktesting.NewFakePassiveClock(time.Date(2026, 7, 1, 23, 0, 0, 0, time.UTC))
+	s.Clock = clk
+	const day = 24 * time.Hour
+	sweepAfter := func(d time.Duration) string {
+		t.Helper()
+		clk.SetTime(clk.Now().Add(d))
+		if err := s.sweepArchive(t.Context(), 3*day); err != nil {
+			t.Fatal(err)
+		}
+		keys, _ := store.List(t.Context(), "")
+		return strings.Join(keys, " ")
+	}
+	fill(t, s, run1)
+	if got := sweepAfter(0); !strings.Contains(got, "archive/u/vpn-1/seen/2026-07-01") {
+		t.Errorf("after the first look: %s", got)
+	}
+	fill(t, s, RunID{UID: uid, Run: "vpn-2"})
+	want := "archive/u/vpn-1/log/000000 archive/u/vpn-1/plan archive/u/vpn-1/seen/2026-07-01 " +
+		"archive/u/vpn-2/log/000000 archive/u/vpn-2/plan archive/u/vpn-2/seen/2026-07-04"
+	if got := sweepAfter(3 * day); got != want {
+		t.Errorf("after three days:\n%s, want\n%s", got, want)
+	}
+	if got := sweepAfter(day); strings.Contains(got, "vpn-1") || !strings.Contains(got, "vpn-2/plan") {
+		t.Errorf("after four days: %s", got)
+	}
+	if got := sweepAfter(3 * day); got != "" {
+		t.Errorf("in the end: %s", got)
+	}
+}
+
+// FuzzLog puts together whatever chunks there are: what the reader gives is what was put, in the order of the log,
+// and it counts what is missing.
+func FuzzLog(f *testing.F) {
+	f.Add([]byte{0, 3, 1, 3, 4, 200})
+	f.Add([]byte{9, 0, 0, 0, 255, 255})
+	f.Fuzz(func(t *testing.T, script []byte) {
+		s := newService(newFakeStore(), &pods{})
+		var offset int64
+		kept, missing := "", int64(0)
+		for n := range min(len(script)/2, 50) {
+			gap, size := int64(script[2*n]/8), int(script[2*n+1]/4)
+			text := strings.Repeat(string(rune('a'+n%26)), size) + "\n"
+			if err := s.PutChunk(context.Background(), run1, NewChunk{N: n, Packed: packed(t, offset+gap, text)}); err != nil {
+				t.Fatal(err)
+			}
+			offset += gap + int64(len(text))
+			kept, missing = kept+text, missing+gap
+		}
+		log := readLog(t, s, run1)
+		note := regexp.MustCompile(`\.\.\. (\d+) bytes of the log were not kept \.\.\.\n`)
+		for _, m := range note.FindAllStringSubmatch(log, -1) {
+			n, _ := strconv.ParseInt(m[1], 10, 64)
+			missing -= n
+		}
+		if got := note.ReplaceAllString(log, ""); got != kept || missing != 0 {
+			t.Errorf("got %q, want %q; %d missing bytes are not told", got, kept, missing)
+		}
+	})
+}
+
+// FuzzJoin: chunks with any offsets are read without a panic, each byte of the log at most once.
+func FuzzJoin(f *testing.F) {
+	f.Add(binary.BigEndian.AppendUint64(nil, 1<<60-1), []byte("abc"))
+	f.Fuzz(func(t *testing.T, offsets, text []byte) {
+		r := &logReader{}
+		for o := range slices.Chunk(offsets, 8) {
+			offset := int64(binary.BigEndian.Uint64(append(o, make([]byte, 8)...)) & (1<<60 - 1))
+			before := r.at
+			got := r.join(job.Chunk{Offset: offset, Text: bytes.Clone(text)})
+			if r.at < before || len(got) > len(text)+100 || (offset+int64(len(text)) <= before && len(got) > 0) {
+				t.Fatalf("from %d to %d for a chunk at %d: %q", before, r.at, offset, got)
+			}
+		}
+	})
+}

@@ -1,0 +1,93 @@
+package state
+
+import (
+	"context"
+	"maps"
+	"path"
+	"slices"
+	"time"
+)
+
+// tidyEvery is how often versions are looked for that have grown too old in Workspaces that nobody writes to.
+const tidyEvery = 12 * time.Hour
+
+// pruneLater has old records deleted now and then. When the queue is full the next writes will ask again.
+func (s *Service) pruneLater(r record, p prune) {
+	if r.n%pruneEvery != 0 {
+		return
+	}
+	select {
+	case s.prunes <- p:
+	default:
+	}
+}
+
+// Maintain prunes old records until ctx ends. It works off the path of requests: nobody waits for it.
+func (s *Service) Maintain(ctx context.Context) {
+	tidied := s.Clock.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p := <-s.prunes:
+			s.prune(ctx, p)
+		}
+		if now := s.Clock.Now(); s.KeepAge > 0 && now.Sub(tidied) > tidyEvery {
+			tidied = now
+			s.tidy(ctx)
+		}
+	}
+}
+
+func (s *Service) prune(ctx context.Context, p prune) {
+	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
+	defer cancel()
+	keep, err := s.kept(ctx, p)
+	if err == nil {
+		err = p.journal.prune(ctx, keep)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.Log.WarnContext(ctx, "pruning failed; a later write tries again", "journal", p.journal.dir, "error", err)
+	}
+}
+
+// kept counts the records that stay.
+func (s *Service) kept(ctx context.Context, p prune) (int, error) {
+	if p.age == 0 {
+		return p.keep, nil
+	}
+	last, err := p.journal.newest(ctx)
+	if err != nil {
+		return 0, err
+	}
+	head, _, err := decodeVersion(last)
+	if err != nil {
+		return 0, err
+	}
+	return max(keepLeast, min(p.keep, head.keptSince(s.Clock.Now().Add(-p.age)))), nil
+}
+
+// tidy prunes the states of all Workspaces by age.
+func (s *Service) tidy(ctx context.Context) {
+	dirs, err := s.journals(ctx, "state/")
+	if err != nil {
+		s.Log.WarnContext(ctx, "looking for old versions failed; it is tried again later", "error", err)
+		return
+	}
+	for _, dir := range dirs {
+		s.prune(ctx, prune{journal: s.journalAt(dir), keep: s.KeepVersions, age: s.KeepAge})
+	}
+}
+
+// journals returns the journals under a prefix.
+func (s *Service) journals(ctx context.Context, prefix string) ([]string, error) {
+	keys, err := s.Store.List(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	dirs := map[string]bool{}
+	for _, key := range keys {
+		dirs[path.Dir(key)] = true
+	}
+	return slices.Sorted(maps.Keys(dirs)), nil
+}

@@ -1,0 +1,105 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	// archiveEvery is how often a server looks for archives that are too old.
+	archiveEvery = time.Hour
+	// sweepTimeout bounds one look.
+	sweepTimeout = 10 * time.Minute
+
+	seenDir   = "seen/"
+	dayFormat = "2006-01-02"
+)
+
+// EraseRun removes a Run's archive.
+func (s *Service) EraseRun(ctx context.Context, id RunID) error {
+	if err := id.check(); err != nil {
+		return err
+	}
+	return s.eraseArchive(ctx, id.dir())
+}
+
+// eraseArchive removes all below a folder of the archive. What a late request puts there meanwhile goes by its age.
+func (s *Service) eraseArchive(ctx context.Context, dir string) error {
+	keys, err := s.Store.List(ctx, dir)
+	if err != nil {
+		return fmt.Errorf("listing %s: %w", dir, err)
+	}
+	for _, key := range keys {
+		if err := s.Store.Delete(ctx, key); err != nil {
+			return fmt.Errorf("deleting %s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// MaintainArchive removes archives by their age until ctx ends: at once, and then every hour.
+func (s *Service) MaintainArchive(ctx context.Context, keep time.Duration) {
+	ticker := time.NewTicker(archiveEvery)
+	defer ticker.Stop()
+	for {
+		if err := s.sweepArchive(ctx, keep); err != nil && ctx.Err() == nil {
+			s.Log.WarnContext(ctx, "looking for old archives failed; it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// sweepArchive notes the day on which it first sees an archive, in a key of its own so that a listing tells all ages
+// and requests needn't, and removes those that have been there for longer than keep.
+func (s *Service) sweepArchive(ctx context.Context, keep time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	keys, err := s.Store.List(ctx, archiveDir)
+	if err != nil {
+		return fmt.Errorf("listing the archive: %w", err)
+	}
+	now := s.Clock.Now().UTC()
+	oldest := now.Add(-keep).Format(dayFormat)
+	for _, run := range archives(keys) {
+		switch {
+		case run.seen == "":
+			err = s.createOnce(ctx, run.dir+seenDir+now.Format(dayFormat), nil)
+		case run.seen < oldest:
+			s.Log.InfoContext(ctx, "an archive is too old and goes", "archive", run.dir, "since", run.seen)
+			err = s.eraseArchive(ctx, run.dir)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// archived is a Run's archive: its folder, and the first day it was seen, if it was.
+type archived struct{ dir, seen string }
+
+// archives finds the Runs in the sorted keys of the archive.
+func archives(keys []string) []archived {
+	var found []archived
+	for _, key := range keys {
+		part := strings.SplitN(strings.TrimPrefix(key, archiveDir), "/", 3)
+		if len(part) < 3 {
+			continue
+		}
+		dir := archiveDir + part[0] + "/" + part[1] + "/"
+		if len(found) == 0 || found[len(found)-1].dir != dir {
+			found = append(found, archived{dir: dir})
+		}
+		last := &found[len(found)-1]
+		if day, ok := strings.CutPrefix(part[2], seenDir); ok && last.seen == "" {
+			last.seen = day // the earliest, for the keys are sorted
+		}
+	}
+	return found
+}

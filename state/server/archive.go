@@ -1,0 +1,105 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/state"
+)
+
+const runPath = workspacePath + "/runs/{run}"
+
+// archiveRoutes are those of what a Run leaves behind. Its Pod writes them, also when the Run is over: the last of the
+// log comes after the report, and a plan's texts are made after it.
+var archiveRoutes = []route{
+	{"log_put", "PUT " + runPath + "/log/{n}", finishes, requestTimeout, job.MaxPackedChunk, (*Server).putChunk},
+	{"log_get", "GET " + runPath + "/log", inspects, bigTimeout, 0, (*Server).getLog},
+	{"plan_put", "PUT " + runPath + "/plan", finishes, bigTimeout, maxState, putPart(job.PartPlan)},
+	{"plan_json_put", "PUT " + runPath + "/plan.json", finishes, bigTimeout, maxState, putPart(job.PartPlanJSON)},
+	{"plan_text_put", "PUT " + runPath + "/plan.txt", finishes, bigTimeout, maxState, putPart(job.PartPlanText)},
+	{"plan_get", "GET " + runPath + "/plan", inspects, bigTimeout, 0, getPart(job.PartPlan)},
+	{"plan_json_get", "GET " + runPath + "/plan.json", inspects, bigTimeout, 0, getPart(job.PartPlanJSON)},
+	{"plan_text_get", "GET " + runPath + "/plan.txt", inspects, bigTimeout, 0, getPart(job.PartPlanText)},
+	{"result_get", "GET " + runPath + "/result", inspects, requestTimeout, 0, getPart(job.PartResult)},
+	{"run_delete", "DELETE " + runPath, controls, bigTimeout, 0, (*Server).deleteRun},
+}
+
+// ownRun is the archive of the caller's Run, which the path must name.
+func (c call) ownRun() (state.RunID, error) {
+	if run := c.r.PathValue("run"); run != c.id.Run {
+		return state.RunID{}, fmt.Errorf("%w: the token is of run %s, not of run %s", ErrForbidden, c.id.Run, run)
+	}
+	return c.namedRun(), nil
+}
+
+// namedRun is the archive of the Run that the path names.
+func (c call) namedRun() state.RunID { return state.RunID{UID: c.uid, Run: c.r.PathValue("run")} }
+
+// putChunk takes a piece of a log. The query's drop=<from>-<to> names earlier ones that are not to be kept any longer.
+func (s *Server) putChunk(ctx context.Context, c call) (answer, error) {
+	id, err := c.ownRun()
+	if err != nil {
+		return answer{}, err
+	}
+	chunk := state.NewChunk{Packed: c.body}
+	if chunk.N, err = strconv.Atoi(c.r.PathValue("n")); err != nil {
+		return answer{}, fmt.Errorf("%w: reading the chunk's number: %w", state.ErrInvalid, err)
+	}
+	if drop := c.r.URL.Query().Get("drop"); drop != "" {
+		if _, err := fmt.Sscanf(drop, "%d-%d", &chunk.DropFrom, &chunk.DropTo); err != nil {
+			return answer{}, fmt.Errorf("%w: reading what is to be dropped: %w", state.ErrInvalid, err)
+		}
+	}
+	return done, s.Service.PutChunk(ctx, id, chunk)
+}
+
+func (s *Server) getLog(ctx context.Context, c call) (answer, error) {
+	log, err := s.Service.RunLog(ctx, c.namedRun())
+	if err != nil {
+		return answer{}, err
+	}
+	text, err := io.ReadAll(log)
+	return answer{status: http.StatusOK, body: text, kind: "text/plain; charset=utf-8"}, err
+}
+
+// contentTypes are those of parts; the others are JSON.
+var contentTypes = map[string]string{
+	job.PartPlan:     "application/octet-stream",
+	job.PartPlanText: "text/plain; charset=utf-8",
+}
+
+type handler = func(*Server, context.Context, call) (answer, error)
+
+func putPart(part string) handler {
+	return func(s *Server, ctx context.Context, c call) (answer, error) {
+		id, err := c.ownRun()
+		if err != nil {
+			return answer{}, err
+		}
+		return done, s.Service.PutPart(ctx, id, part, c.body)
+	}
+}
+
+func getPart(part string) handler {
+	return func(s *Server, ctx context.Context, c call) (answer, error) {
+		data, err := s.Service.Part(ctx, c.namedRun(), part)
+		return answer{status: http.StatusOK, body: data, kind: contentTypes[part]}, err
+	}
+}
+
+// archiveResult keeps a Result that was reported. The Run has it in its status already, so that failing is no reason to
+// refuse the report.
+func (s *Server) archiveResult(ctx context.Context, c call) {
+	if err := s.Service.PutPart(ctx, c.namedRun(), job.PartResult, c.body); err != nil {
+		s.Log.WarnContext(ctx, "archiving a result failed", "namespace", c.id.Namespace, "run", c.id.Run, "error", err)
+	}
+}
+
+func (s *Server) deleteRun(ctx context.Context, c call) (answer, error) {
+	c.uid = c.r.URL.Query().Get("uid")
+	return done, s.Service.EraseRun(ctx, c.namedRun())
+}

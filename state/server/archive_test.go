@@ -1,0 +1,115 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/state"
+	"github.com/plumbline-dev/plumbline/state/store/memory"
+)
+
+const runA = ws + "/runs/a"
+
+func chunkOf(t *testing.T, offset int64, text string) string {
+	t.Helper()
+	b, err := job.Chunk{Offset: offset, Text: []byte(text)}.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestArchiveAPI(t *testing.T) {
+	over := "ns/ws/over"
+	for _, test := range []struct {
+		name      string
+		exchanges []exchange
+	}{
+		{"a log", []exchange{
+			{"controller", "GET", runA + "/log", "", 404, ""},
+			{oneRun, "PUT", runA + "/log/0", chunkOf(t, 0, "one\n"), 200, ""},
+			{oneRun, "PUT", runA + "/log/0", chunkOf(t, 0, "one\n"), 200, ""},
+			{oneRun, "PUT", runA + "/log/0", chunkOf(t, 0, "two\n"), 409, ""},
+			{oneRun, "PUT", runA + "/log/1", chunkOf(t, 4, "two\n"), 200, ""},
+			{oneRun, "PUT", runA + "/log/2?drop=1-2", chunkOf(t, 8, "three\n"), 200, ""},
+			{"controller", "GET", runA + "/log", "", 200, "one\n... 4 bytes of the log were not kept ...\nthree\n"},
+			{"controller", "DELETE", runA + "?uid=ns-ws", "", 200, ""},
+			{"controller", "DELETE", runA + "?uid=ns-ws", "", 200, ""},
+			{"controller", "GET", runA + "/log", "", 404, ""},
+		}},
+		{"parts", []exchange{
+			{oneRun, "PUT", runA + "/plan", "PK\x03", 200, ""},
+			{oneRun, "PUT", runA + "/plan", "PK\x04", 409, ""},
+			{oneRun, "PUT", runA + "/plan.json", "{}", 200, ""},
+			{oneRun, "PUT", runA + "/plan.txt", "# a", 200, ""},
+			{oneRun, "PUT", runA + "/result", success, 200, ""},
+			{"controller", "GET", runA + "/plan", "", 200, "PK\x03"},
+			{"controller", "GET", runA + "/plan.json", "", 200, "{}"},
+			{"controller", "GET", runA + "/plan.txt", "", 200, "# a"},
+			{"controller", "GET", runA + "/result", "", 200, success},
+			{"controller", "GET", ws + "/runs/b/plan", "", 404, ""},
+		}},
+		{"after the run", []exchange{
+			{over, "PUT", ws + "/runs/over/log/0", chunkOf(t, 0, "the end\n"), 200, ""},
+			{over, "PUT", ws + "/runs/over/plan.txt", "# a", 200, ""},
+		}},
+		{"whose is whose", []exchange{
+			{other, "PUT", runA + "/log/0", chunkOf(t, 0, "x"), 403, ""},
+			{other, "PUT", runA + "/plan", "x", 403, ""},
+			{"ns/other/a", "PUT", runA + "/log/0", chunkOf(t, 0, "x"), 403, ""},
+			{"elsewhere/ws/a", "PUT", runA + "/plan", "x", 403, ""},
+			{"", "PUT", runA + "/plan", "x", 401, ""},
+			{"controller", "PUT", runA + "/plan", "x", 403, ""},
+			{oneRun, "GET", runA + "/log", "", 403, ""},
+			{oneRun, "GET", runA + "/plan", "", 403, ""},
+			{oneRun, "DELETE", runA + "?uid=ns-ws", "", 403, ""},
+			{"", "GET", runA + "/log", "", 401, ""},
+		}},
+		{"what is no chunk", []exchange{
+			{oneRun, "PUT", runA + "/log/0", "plain text", 400, ""},
+			{oneRun, "PUT", runA + "/log/0", "", 400, ""},
+			{oneRun, "PUT", runA + "/log/0", chunkOf(t, 0, strings.Repeat("x", job.MaxChunk+1)), 400, ""},
+			{oneRun, "PUT", runA + "/log/0", strings.Repeat("x", job.MaxPackedChunk+1), 413, ""},
+			{oneRun, "PUT", runA + "/log/x", chunkOf(t, 0, "x"), 400, ""},
+			{oneRun, "PUT", runA + "/log/-1", chunkOf(t, 0, "x"), 400, ""},
+			{oneRun, "PUT", runA + "/log/5?drop=x", chunkOf(t, 0, "x"), 400, ""},
+			{oneRun, "PUT", runA + "/log/5?drop=3-9", chunkOf(t, 0, "x"), 400, ""},
+			{oneRun, "PUT", runA + "/else", "x", 400, ""},
+			{"controller", "DELETE", runA, "", 400, ""},
+			{"controller", "DELETE", ws + "/runs/a%2Fb?uid=ns-ws", "", 400, ""},
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := newServer(&gate{over: map[string]bool{"over": true}}, &memory.Store{}, slog.New(slog.DiscardHandler)).Handler()
+			for i, e := range test.exchanges {
+				if rec := do(t, h, e); rec.Code != e.status || (e.answer != "" && rec.Body.String() != e.answer) {
+					t.Fatalf("%d: %s %s: got %d %s, want %d %s", i, e.method, e.path, rec.Code, rec.Body, e.status, e.answer)
+				}
+			}
+		})
+	}
+}
+
+// full is a store that takes nothing more.
+type full struct{ memory.Store }
+
+func (*full) Create(context.Context, string, []byte) error { return errors.New("no space") }
+
+// TestReportDoesNotNeedTheArchive: a Result that was reported is not refused because it can't be archived.
+func TestReportDoesNotNeedTheArchive(t *testing.T) {
+	g := &gate{}
+	h := newServer(g, &full{}, slog.New(slog.DiscardHandler)).Handler()
+	rec := do(t, h, exchange{token: oneRun, method: "PUT", path: runA + "/result", body: success})
+	if rec.Code != 200 || len(g.reported) != 1 {
+		t.Errorf("got %d, reported %v", rec.Code, g.reported)
+	}
+	if rec := do(t, h, exchange{token: oneRun, method: "PUT", path: runA + "/plan", body: "x"}); rec.Code != 503 {
+		t.Errorf("a plan: got %d, want 503", rec.Code)
+	}
+}
+
+var _ state.Store = (*full)(nil)

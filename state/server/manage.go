@@ -1,0 +1,50 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/plumbline-dev/plumbline/state"
+)
+
+// manageRoutes are those of a Workspace's lock and versions, for the controller.
+var manageRoutes = []route{
+	{"lock_get", "GET " + workspacePath + "/lock", inspects, requestTimeout, 0, (*Server).getLock},
+	{"lock_delete", "DELETE " + workspacePath + "/lock", inspects, requestTimeout, 0, (*Server).deleteLock},
+	{"versions_get", "GET " + workspacePath + "/versions", inspects, bigTimeout, 0, (*Server).getVersions},
+}
+
+func (s *Server) getLock(ctx context.Context, c call) (answer, error) {
+	status, err := s.Service.LockStatus(ctx, c.uid)
+	if err != nil {
+		return answer{}, err
+	}
+	return answerJSON(status)
+}
+
+// deleteLock frees the lock of a holder that has certainly ended, and tells whose it was.
+func (s *Server) deleteLock(ctx context.Context, c call) (answer, error) {
+	from, err := s.Service.Release(ctx, c.uid, state.Actor{Name: c.id.who(), Why: "its holder has ended"})
+	if err != nil {
+		return answer{}, err
+	}
+	return answerJSON(map[string]*state.Holder{"released": from})
+}
+
+func (s *Server) getVersions(ctx context.Context, c call) (answer, error) {
+	versions, err := s.Service.Versions(ctx, c.uid)
+	if err != nil {
+		return answer{}, err
+	}
+	return answerJSON(map[string][]state.Version{"versions": versions})
+}
+
+func answerJSON(v any) (answer, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return answer{}, fmt.Errorf("encoding the answer: %w", err)
+	}
+	return answer{status: http.StatusOK, body: b}, nil
+}
