@@ -110,29 +110,39 @@ func (s *Store) Create(ctx context.Context, key string, data []byte) error {
 		put = write
 	}
 	err := s.do(ctx, func(ctx context.Context, b *blob.Bucket) error { return put(ctx, b, object) })
-	if s.judge(err) == Exists {
-		return s.whose(ctx, object.Name, attempt)
+	if err == nil {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("writing object %s: %w", object.Name, err)
+	by, look := s.writer(ctx, object.Name)
+	taken := s.judge(err) == Exists
+	switch {
+	case look == nil && by == attempt:
+		return nil
+	case look == nil, taken && s.absent(look):
+		// The refusal itself may be lost: a server that refuses a large body may hang up before it is read.
+		return state.ErrExists
+	case taken:
+		return fmt.Errorf("looking whose object %s is: %w", object.Name, look)
 	}
-	return nil
+	return fmt.Errorf("writing object %s: %w", object.Name, err)
 }
 
-// whose returns ErrExists unless the object is that of this attempt after all.
-func (s *Store) whose(ctx context.Context, object, attempt string) error {
-	var attributes *blob.Attributes
-	err := s.do(ctx, func(ctx context.Context, b *blob.Bucket) (err error) {
-		attributes, err = b.Attributes(ctx, object)
+// writer is the attempt that an object was written by.
+func (s *Store) writer(ctx context.Context, object string) (attempt string, err error) {
+	err = s.do(ctx, func(ctx context.Context, b *blob.Bucket) error {
+		attributes, err := b.Attributes(ctx, object)
+		if err == nil {
+			attempt = attemptOf(attributes.Metadata)
+		}
 		return err
 	})
-	switch {
-	case err == nil && attemptOf(attributes.Metadata) == attempt:
-		return nil
-	case err != nil && s.judge(err) != Missing && s.judge(err) != Unsure:
-		return fmt.Errorf("looking whose object %s is: %w", object, err)
-	}
-	return state.ErrExists
+	return attempt, err
+}
+
+// absent tells of an error that it says of an object, or may say, that there is none.
+func (s *Store) absent(err error) bool {
+	verdict := s.judge(err)
+	return verdict == Missing || verdict == Unsure
 }
 
 // attemptOf minds that headers, as which metadata travels, have no case.

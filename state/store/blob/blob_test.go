@@ -108,3 +108,21 @@ func TestAChangedFileOpensTheBucketAnew(t *testing.T) {
 		}
 	}
 }
+
+// TestARefusalThatIsLost: a server that refuses a large body hangs up while it is still being sent.
+func TestARefusalThatIsLost(t *testing.T) {
+	reset := errors.New("connection reset by peer")
+	b := &bucket{}
+	s := b.store(t)
+	b.fails = []error{reset}
+	if err := s.Create(t.Context(), "a", []byte("1")); !errors.Is(err, reset) {
+		t.Errorf("nothing is there: got %v", err)
+	}
+	if err := s.Create(t.Context(), "a", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	b.fails = []error{reset}
+	if err := s.Create(t.Context(), "a", []byte("2")); !errors.Is(err, state.ErrExists) {
+		t.Errorf("another's is there: got %v", err)
+	}
+}
