@@ -91,9 +91,8 @@ func TestOutOfMemory(t *testing.T) {
 			Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("320Mi")},
 		}}
 	})
+	s.Faults(t, cloud.Fault{Op: cloud.Create, Kind: cloud.Eat, MiB: 1000, After: 1, Times: 1})
 	s.Create(t, w)
-	s.AwaitBegun(t, cloud.Create, 1)
-	s.Faults(t, cloud.Fault{Op: cloud.Create, Kind: cloud.Eat, MiB: 1000, Times: 1})
 	s.AwaitRun(t, w, string(job.OOMKilled), ended(job.OOMKilled))
 	s.AwaitReady(t, w)
 	expectOnce(t, s, 3)

@@ -93,9 +93,8 @@ func halfway(s *kit.Space) map[string]string {
 func started(t *testing.T, s *kit.Space, options ...func(*v1alpha1.Workspace)) (*v1alpha1.Workspace, *v1alpha1.Run) {
 	t.Helper()
 	w := s.Workspace("app", halfway(s), options...)
+	s.Faults(t, cloud.Fault{Op: cloud.Create, Kind: cloud.Hang, After: 1})
 	s.Create(t, w)
-	s.AwaitBegun(t, cloud.Create, 1)
-	s.Faults(t, cloud.Fault{Op: cloud.Create, Kind: cloud.Hang})
 	s.AwaitBegun(t, cloud.Create, 2)
 	return w, s.AwaitPod(t, w)
 }

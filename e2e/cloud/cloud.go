@@ -50,6 +50,8 @@ const (
 type Fault struct {
 	Op   string `json:"op"`
 	Kind Kind   `json:"kind"`
+	// After is how many operations pass first.
+	After int `json:"after,omitempty"`
 	// Times is how many operations meet the fault; 0 for each one until the fault is taken away.
 	Times int `json:"times,omitempty"`
 	// Message is the error of Fail and FailAfter.
@@ -149,7 +151,10 @@ func (s *space) meet(op string) []Fault {
 	s.begun[op]++
 	var met, left []Fault
 	for _, f := range s.faults {
-		if f.Op != op {
+		if f.Op != op || f.After > 0 {
+			if f.Op == op {
+				f.After--
+			}
 			left = append(left, f)
 			continue
 		}
@@ -168,7 +173,7 @@ func (s *space) meet(op string) []Fault {
 // hangs is only called with the mutex held.
 func (s *space) hangs(op string) bool {
 	for _, f := range s.faults {
-		if f.Op == op && f.Kind == Hang {
+		if f.Op == op && f.Kind == Hang && f.After == 0 {
 			return true
 		}
 	}

@@ -74,6 +74,16 @@ func TestFaultsAreUsedUp(t *testing.T) {
 	}
 }
 
+func TestAFaultLetsTheFirstPass(t *testing.T) {
+	s := newSpace()
+	s.setFaults([]Fault{{Op: Create, Kind: Fail, Message: "no", After: 1, Times: 1}})
+	for i, want := range []string{"", "no", ""} {
+		if o, err := s.begin(t.Context(), Create); err != nil || o.Fail != want {
+			t.Errorf("operation %d: got %q, %v, want %q", i, o.Fail, err, want)
+		}
+	}
+}
+
 func TestHangEndsWithTheFault(t *testing.T) {
 	s := newSpace()
 	s.setFaults([]Fault{{Op: Read, Kind: Hang, Times: 1}})
