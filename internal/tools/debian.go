@@ -55,7 +55,7 @@ func install(ctx context.Context, packages []string) error {
 func aptGet(ctx context.Context, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, installTimeout)
 	defer cancel()
-	// Several engineers' or tests' processes may install at once: wait for the lock instead of failing.
+	// Several test processes may install at once: wait for the lock instead of failing.
 	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=300"}, args...)...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 	if output, err := cmd.CombinedOutput(); err != nil {
