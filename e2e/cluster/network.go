@@ -45,6 +45,8 @@ func makeNetwork(ctx context.Context) error {
 	return addRules(ctx)
 }
 
+// addRules lets Pods out, and nothing out that is meant for a Service: what kube-proxy doesn't know yet would leave for
+// whatever router answers there, and some answer for every address.
 func addRules(ctx context.Context) error {
 	rules := fmt.Sprintf(`*nat
 :%[1]s - [0:0]
@@ -54,10 +56,12 @@ COMMIT
 *filter
 :%[1]s - [0:0]
 -I FORWARD -j %[1]s
+-I OUTPUT -j %[1]s
+-A %[1]s -d %[4]s -j REJECT
 -A %[1]s -i %[3]s -j ACCEPT
 -A %[1]s -o %[3]s -j ACCEPT
 COMMIT
-`, ourChain, podCIDR, bridge)
+`, ourChain, podCIDR, bridge, serviceCIDR)
 	_, err := command(ctx, strings.NewReader(rules), "iptables-restore", "--noflush", "--wait")
 	if err != nil {
 		return fmt.Errorf("adding packet rules: %w", err)

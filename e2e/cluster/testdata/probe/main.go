@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -35,6 +36,9 @@ func get(url string) error {
 		return err
 	}
 	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
+	}
 	_, err = io.Copy(os.Stdout, response.Body)
 	return err
 }
