@@ -27,6 +27,10 @@ type flags struct {
 	keepAge       time.Duration
 	sealSecret    string
 	refuseBare    bool
+	registerAPI   bool
+	apiOwner      string
+	apiCAFile     string
+	podName       string
 	logLevel      slog.Level
 }
 
@@ -67,6 +71,10 @@ func parseAny(args []string) (flags, error) {
 		cmp.Or(os.Getenv("PLUMBLINE_SEAL_KEYS_SECRET"), "plumbline-state-keys"),
 		"Secret of the key ring; made when missing and nothing is sealed yet")
 	set.BoolVar(&f.refuseBare, "refuse-unsealed", false, "take what is not sealed for forged, once keys reseal has run")
+	set.BoolVar(&f.registerAPI, "register-api", false, "serve people through the API server; see docs/people.md")
+	set.StringVar(&f.apiOwner, "api-owner", "", "ClusterRole that the APIService goes with when all is uninstalled")
+	set.StringVar(&f.apiCAFile, "api-ca-file", "", "PEM bundle for a certificate whose Secret has no ca.crt")
+	set.StringVar(&f.podName, "pod-name", os.Getenv("POD_NAME"), "this server's Pod")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	if err := set.Parse(args); err != nil {
 		return flags{}, fmt.Errorf("reading flags: %w", err)
@@ -86,6 +94,8 @@ func (f flags) check() error {
 		return errors.New("--seal-keys-secret is needed")
 	case f.keepArchive < 24*time.Hour:
 		return fmt.Errorf("--keep-archive %s is less than a day", f.keepArchive)
+	case f.registerAPI && (f.apiOwner == "" || f.podName == ""):
+		return errors.New("--register-api needs --api-owner and --pod-name")
 	case strings.Count(f.controller, ":") != 1:
 		return errors.New("--controller-service-account is needed, as namespace:name")
 	}

@@ -23,6 +23,7 @@ func TestParse(t *testing.T) {
 		{"an age that is none", append([]string{"--keep-age=-1h"}, good...), "--keep-age"},
 		{"no secret for the keys", append([]string{"--seal-keys-secret="}, good...), "--seal-keys-secret"},
 		{"a store that is none", append([]string{"--store=mysql://b"}, good...), "there are azblob://"},
+		{"an API that nobody owns", append([]string{"--register-api", "--pod-name=p"}, good...), "--api-owner"},
 		{"a level that is none", append([]string{"--log-level=loud"}, good...), "loud"},
 		{"a flag that is none", append([]string{"--nope"}, good...), "nope"},
 	} {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -30,6 +31,8 @@ const (
 	startRetry = 2 * time.Second
 	// proveTimeout is for a few small requests.
 	proveTimeout = time.Minute
+	// servicePort is the Service's, by which the API server reaches all state servers.
+	servicePort = 8443
 )
 
 func run(ctx context.Context, args []string) error {
@@ -88,11 +91,17 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	})
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	srv := server.New(server.Options{
+	serving := server.Options{
 		Service: service, Gate: cluster, Reports: cluster, Clock: clk, Log: log, Metrics: metrics,
 		// Whatever the log's level, the audit is complete.
 		Audit: slog.New(slog.NewJSONHandler(os.Stdout, nil)),
-	})
+	}
+	tlsConfig, leave := certs.TLS(), func() {}
+	if f.registerAPI {
+		serving.FrontProxy, serving.People = server.NewFrontProxy(c, clk), cluster
+		tlsConfig.ClientAuth = tls.RequestClientCert // who it is, the front proxy's check finds out
+		leave = register(ctx, f, server.Registration{Client: c, Front: serving.FrontProxy, Clock: clk, Log: log})
+	}
 	go certs.Keep(ctx)
 	go sealed.Keep(ctx)
 	go service.Maintain(ctx)
@@ -101,7 +110,26 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 		go sweep(ctx, s, clk, log)
 	}
 	log.InfoContext(ctx, "serving", "listen", f.listen, "namespace", f.namespace)
-	return srv.Serve(ctx, server.ListenOptions{API: api, TLS: certs.TLS(), Metrics: side, Gather: metrics})
+	defer leave()
+	return server.New(serving).Serve(ctx,
+		server.ListenOptions{API: api, TLS: tlsConfig, Metrics: side, Gather: metrics})
+}
+
+// register has the API server pass on what people ask, until ctx ends or what it returns is called.
+func register(ctx context.Context, f flags, r server.Registration) func() {
+	r.Service = client.ObjectKey{Namespace: f.namespace, Name: f.serviceName}
+	r.Secret = client.ObjectKey{Namespace: f.namespace, Name: f.tlsSecret}
+	r.Port, r.Pod, r.Owner, r.CAFile = servicePort, f.podName, f.apiOwner, f.apiCAFile
+	ctx, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		server.NewRegistrar(r).Keep(ctx)
+	}()
+	return func() {
+		stop()
+		<-ended
+	}
 }
 
 // loadCerts waits for the API server rather than crash while it is away.

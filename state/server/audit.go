@@ -11,6 +11,10 @@ var audited = map[string]string{
 	"outputs_get": "read outputs", "outputs_put": "write outputs", "lock_get": "read lock", "lock_delete": "free lock",
 	"versions_get": "list versions", "plan_get": "read plan", "plan_json_get": "read plan", "plan_text_get": "read plan",
 	"log_get": "read log", "workspace_delete": "erase",
+	"people_state_get": "read", "people_version_get": "read version", "people_versions_get": "list versions",
+	"people_state_put": "push", "people_rollback": "rollback", "people_lock_get": "read lock",
+	"people_lock_delete": "force unlock", "people_log_get": "read log", "people_plan_get": "read plan",
+	"people_plan_json_get": "read plan", "people_plan_text_get": "read plan",
 }
 
 // audit leaves one line for each such request, also for one that was refused: who, what, which, how it ended. What was
@@ -41,6 +45,8 @@ func (i Identity) who() string {
 	switch {
 	case i.Controller:
 		return "controller"
+	case i.Person != "":
+		return "user " + i.Person
 	case i.Pod != "":
 		return "run " + i.Namespace + "/" + i.Run + " in pod " + i.Pod
 	}

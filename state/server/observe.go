@@ -30,16 +30,25 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// observed serves a route within its deadline, counts it, and leaves one line in the log for each request.
-func (s *Server) observed(rt route) http.Handler {
+// face is what routes have in common: how a request is served, and what a refusal looks like.
+type face struct {
+	serve  func(ctx context.Context, rt route, w http.ResponseWriter, c *call) (answer, error)
+	refuse func(err error) answer
+}
+
+// observed is a route for runner Pods and the controller.
+func (s *Server) observed(rt route) http.Handler { return s.facing(face{serve: s.serve, refuse: answerTo}, rt) }
+
+// facing serves a route within its deadline, counts it, and leaves one line in the log for each request.
+func (s *Server) facing(f face, rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := s.Clock.Now()
 		ctx, cancel := context.WithTimeout(r.Context(), rt.timeout)
 		defer cancel()
 		c := call{r: r}
-		a, err := s.serve(ctx, rt, w, &c)
+		a, err := f.serve(ctx, rt, w, &c)
 		if err != nil {
-			a = answerTo(err)
+			a = f.refuse(err)
 		}
 		writeAnswer(w, a)
 		took := s.Clock.Since(began)
@@ -65,6 +74,7 @@ func (s *Server) logRequest(rt route, c *call, o outcome) {
 		slog.String("route", rt.name), slog.Int("status", o.answer.status),
 		slog.String("namespace", c.r.PathValue("namespace")), slog.String("workspace", c.r.PathValue("name")),
 		slog.String("run", c.id.Run), slog.String("pod", c.id.Pod), slog.Bool("controller", c.id.Controller),
+		slog.String("person", c.id.Person),
 		slog.Int("received", len(c.body)), slog.Int("sent", len(o.answer.body)),
 		slog.Duration("took", o.took), slog.String("remote", c.r.RemoteAddr),
 	}

@@ -3,6 +3,9 @@
 //
 //	request -> metrics, access log -> route's deadline -> Gate: token -> Identity -> allowed? -> state.Service -> answer
 //
+// What people ask comes by the API server, below /apis (see people.go): its certificate says for whom, and RBAC whether
+// they may.
+//
 // A runner Pod reaches what belongs to its own Run's Workspace and nothing else; the controller reads outputs and
 // removes what is kept of a destroyed Workspace. Whatever can't be found out because the API server or the store is
 // away is a 503, which callers repeat: it is never a 404, which Terraform would take for an empty state.
@@ -22,9 +25,10 @@ import (
 	"github.com/plumbline-dev/plumbline/state"
 )
 
-// Identity is who is calling: the controller, or the Pod of a Run.
+// Identity is who is calling: the controller, the Pod of a Run, or a person through the API server.
 type Identity struct {
 	Controller bool
+	Person     string
 
 	Namespace    string
 	Workspace    string
@@ -61,7 +65,10 @@ type Options struct {
 	Service *state.Service
 	Gate    Gate
 	Reports Reports
-	Clock   clock.Clock
+	// FrontProxy and People are for what people ask; nobody but Pods and the controller is served without them.
+	FrontProxy *FrontProxy
+	People     People
+	Clock      clock.Clock
 	Log     *slog.Logger
 	// Audit gets a line for each read and write of a state; Log when nil.
 	Audit   *slog.Logger
@@ -136,6 +143,9 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range slices.Concat(routes, manageRoutes, archiveRoutes) {
 		mux.Handle(r.pattern, s.observed(r))
+	}
+	if s.FrontProxy != nil {
+		s.handlePeople(mux)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		// Not 404: Terraform would take it for an empty state.

@@ -1,0 +1,66 @@
+// Package people holds the words of the state service's API for people, which the API server passes on to it: the paths
+// and bodies that the server and the command plumbline share.
+//
+//	person --kubeconfig--> API server --front proxy's certificate, X-Remote-User--> state service
+//
+// Below Prefix/namespaces/<namespace>/ there are
+//
+//	workspaces/<name>/state                 GET: the newest; PUT ?why=&force=true: another one
+//	workspaces/<name>/state/versions        GET: Versions
+//	workspaces/<name>/state/versions/<n>    GET: the state of that version
+//	workspaces/<name>/state/rollback        POST Rollback
+//	workspaces/<name>/lock                  GET: state.LockStatus; DELETE ?id=&why=: Released
+//	runs/<name>/{log,plan,plan.json,plan.txt}   GET
+//
+// Whatever fails is answered with a Kubernetes Status.
+package people
+
+import (
+	"net/url"
+
+	"github.com/plumbline-dev/plumbline/state"
+)
+
+// Group and Version of the API, the APIService that registers it, and where it is served.
+const (
+	Group      = "state.plumbline.dev"
+	Version    = "v1alpha1"
+	APIService = Version + "." + Group
+	Prefix     = "/apis/" + Group + "/" + Version
+)
+
+// Query parameters.
+const (
+	QueryForce = "force"
+	QueryWhy   = "why"
+	QueryID    = "id"
+)
+
+// MaxWhy bounds the reason for what a person does: each version describes those before it.
+const MaxWhy = 1024
+
+// Versions are those of a state, the newest first.
+type Versions struct {
+	Versions []state.Version `json:"versions"`
+}
+
+// Rollback says what to go back to.
+type Rollback struct {
+	Version uint64 `json:"version"`
+	Why     string `json:"why"`
+}
+
+// Released tells whom a lock was taken from: nobody when it was free.
+type Released struct {
+	Released *state.Holder `json:"released"`
+}
+
+// WorkspacePath is where what belongs to a Workspace is served.
+func WorkspacePath(namespace, name string) string { return path(namespace, "workspaces", name) }
+
+// RunPath is where what belongs to a Run is served.
+func RunPath(namespace, name string) string { return path(namespace, "runs", name) }
+
+func path(namespace, kind, name string) string {
+	return Prefix + "/namespaces/" + url.PathEscape(namespace) + "/" + kind + "/" + url.PathEscape(name)
+}

@@ -1,0 +1,146 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/state/people"
+)
+
+const (
+	personsWorkspace = people.Prefix + "/namespaces/{namespace}/workspaces/{name}"
+	personsRun       = people.Prefix + "/namespaces/{namespace}/runs/{run}"
+)
+
+// What people need for what they ask.
+var (
+	readsState   = right{"workspaces", "state", "get"}
+	changesState = right{"workspaces", "state", "update"}
+	seesLock     = right{"workspaces", "lock", "get"}
+	breaksLock   = right{"workspaces", "lock", "delete"}
+	readsLog     = right{"runs", "log", "get"}
+	readsPlan    = right{"runs", "plan", "get"}
+)
+
+// personRoute is a route for people: they need each of the rights, on the Workspace or the Run that the path names, or
+// on the Workspace of that Run.
+type personRoute struct {
+	name, pattern string
+	needs         []right
+	timeout       time.Duration
+	maxBody       int64
+	handle        handler
+}
+
+var personRoutes = []personRoute{
+	{"people_state_get", "GET " + personsWorkspace + "/state", []right{readsState},
+		bigTimeout, 0, (*Server).pull},
+	{"people_state_put", "PUT " + personsWorkspace + "/state", []right{changesState},
+		bigTimeout, maxState, (*Server).push},
+	{"people_versions_get", "GET " + personsWorkspace + "/state/versions", []right{readsState},
+		bigTimeout, 0, (*Server).getVersions},
+	{"people_version_get", "GET " + personsWorkspace + "/state/versions/{number}", []right{readsState},
+		bigTimeout, 0, (*Server).pullVersion},
+	{"people_rollback", "POST " + personsWorkspace + "/state/rollback", []right{changesState},
+		bigTimeout, maxSmall, (*Server).rollback},
+	{"people_lock_get", "GET " + personsWorkspace + "/lock", []right{seesLock},
+		requestTimeout, 0, (*Server).getLock},
+	{"people_lock_delete", "DELETE " + personsWorkspace + "/lock", []right{breaksLock},
+		requestTimeout, 0, (*Server).breakLock},
+	{"people_log_get", "GET " + personsRun + "/log", []right{readsLog},
+		bigTimeout, 0, (*Server).getLog},
+	// The text hides what is sensitive, as the log does. The plan itself and its JSON hold the whole state.
+	{"people_plan_text_get", "GET " + personsRun + "/plan.txt", []right{readsPlan},
+		bigTimeout, 0, getPart(job.PartPlanText)},
+	{"people_plan_get", "GET " + personsRun + "/plan", []right{readsPlan, readsState},
+		bigTimeout, 0, getPart(job.PartPlan)},
+	{"people_plan_json_get", "GET " + personsRun + "/plan.json", []right{readsPlan, readsState},
+		bigTimeout, 0, getPart(job.PartPlanJSON)},
+}
+
+// handlePeople serves what the API server passes on.
+func (s *Server) handlePeople(mux *http.ServeMux) {
+	for _, p := range personRoutes {
+		mux.Handle(p.pattern, s.facing(
+			face{
+				serve: func(ctx context.Context, rt route, w http.ResponseWriter, c *call) (answer, error) {
+					if err := s.admit(ctx, c, p.needs); err != nil {
+						return answer{}, err
+					}
+					var err error
+					if c.body, err = readBody(w, c.r, rt.maxBody); err != nil {
+						return answer{}, err
+					}
+					return rt.handle(s, ctx, *c)
+				},
+				refuse: refusePerson,
+			},
+			route{name: p.name, pattern: p.pattern, timeout: p.timeout, maxBody: p.maxBody, handle: p.handle},
+		))
+	}
+	handleDiscovery(mux)
+}
+
+// admit finds out who is calling and whether they may before it tells whether there is such a thing at all.
+func (s *Server) admit(ctx context.Context, c *call, needs []right) error {
+	user, err := s.FrontProxy.Person(ctx, c.r)
+	if err != nil {
+		return err
+	}
+	c.id = Identity{Person: user.Username}
+	namespace, run := c.r.PathValue("namespace"), c.r.PathValue("run")
+	for _, need := range needs {
+		name := c.r.PathValue("name")
+		if need.resource == "runs" {
+			name = run
+		}
+		if err := s.People.May(ctx, user, Asked{need, namespace, name}); err != nil {
+			return err
+		}
+		if c.r.PathValue("name") == "" {
+			workspace, err := s.People.WorkspaceOfRun(ctx, namespace, run)
+			if err != nil {
+				return err
+			}
+			c.r.SetPathValue("name", workspace)
+		}
+	}
+	c.uid, err = s.Gate.WorkspaceUID(ctx, namespace, c.r.PathValue("name"))
+	return err
+}
+
+var reasons = map[int]metav1.StatusReason{
+	http.StatusBadRequest:            metav1.StatusReasonBadRequest,
+	http.StatusUnauthorized:          metav1.StatusReasonUnauthorized,
+	http.StatusForbidden:             metav1.StatusReasonForbidden,
+	http.StatusNotFound:              metav1.StatusReasonNotFound,
+	http.StatusConflict:              metav1.StatusReasonConflict,
+	http.StatusRequestEntityTooLarge: metav1.StatusReasonRequestEntityTooLarge,
+	http.StatusServiceUnavailable:    metav1.StatusReasonServiceUnavailable,
+}
+
+// refusePerson says what answerTo says as Kubernetes says it: that is what kubectl and client-go show.
+func refusePerson(err error) answer {
+	a := answerTo(err)
+	var told struct{ Error string }
+	_ = json.Unmarshal(a.body, &told) // it is our own
+	return answerStatus(a.status, told.Error)
+}
+
+func answerStatus(code int, message string) answer {
+	b, err := json.Marshal(metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+		Status:   metav1.StatusFailure, Message: message, Reason: reasons[code],
+		Code: int32(code), //nolint:gosec // an HTTP status
+	})
+	if err != nil {
+		return answerError(code, fmt.Sprint(message))
+	}
+	return answer{status: code, body: b}
+}

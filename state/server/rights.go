@@ -1,0 +1,71 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/state"
+)
+
+// +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
+
+// right is what RBAC grants, in the group of Workspaces and Runs.
+type right struct{ resource, subresource, verb string }
+
+// Asked is a right on one object.
+type Asked struct {
+	right
+	Namespace, Name string
+}
+
+// People tells who calls through the API server, and what they may.
+type People interface {
+	// May returns nil when the user has the right, ErrForbidden when not.
+	May(ctx context.Context, user authenticationv1.UserInfo, a Asked) error
+	// WorkspaceOfRun returns the name of the Workspace that a Run is of.
+	WorkspaceOfRun(ctx context.Context, namespace, run string) (string, error)
+}
+
+var _ People = (*Cluster)(nil)
+
+// May implements People.
+func (c *Cluster) May(ctx context.Context, user authenticationv1.UserInfo, a Asked) error {
+	extra := make(map[string]authorizationv1.ExtraValue, len(user.Extra))
+	for key, values := range user.Extra {
+		extra[key] = authorizationv1.ExtraValue(values)
+	}
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: user.Username, UID: user.UID, Groups: user.Groups, Extra: extra,
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: a.Namespace, Name: a.Name, Verb: a.verb,
+			Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version,
+			Resource: a.resource, Subresource: a.subresource,
+		},
+	}}
+	if err := c.client.Create(ctx, review); err != nil {
+		return fmt.Errorf("reviewing what a user may: %w", err)
+	}
+	if !review.Status.Allowed || review.Status.Denied {
+		return fmt.Errorf("%w: user %q needs the right to %s %s/%s %q in group %q in the namespace %q", ErrForbidden,
+			user.Username, a.verb, a.resource, a.subresource, a.Name, v1alpha1.GroupVersion.Group, a.Namespace)
+	}
+	return nil
+}
+
+// WorkspaceOfRun implements People.
+func (c *Cluster) WorkspaceOfRun(ctx context.Context, namespace, name string) (string, error) {
+	run := &v1alpha1.Run{}
+	err := c.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, run)
+	if notFound(err) {
+		return "", fmt.Errorf("run %s/%s: %w", namespace, name, state.ErrNotFound)
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading run: %w", err)
+	}
+	return run.Spec.WorkspaceName, nil
+}
