@@ -28,6 +28,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/aggregation"
 	"github.com/plumbline-dev/plumbline/runner/pod"
 	"github.com/plumbline-dev/plumbline/runner/run"
 	"github.com/plumbline-dev/plumbline/runner/workspace"
@@ -112,10 +113,18 @@ func setUp(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	return watchRuns(mgr, o, &run.Reconciler{
+	err = watchRuns(mgr, o, &run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("plumbline"),
 		Clock: o.Clock, State: o.StateLocation,
 	})
+	if err != nil {
+		return err
+	}
+	err = mgr.Add(&aggregation.Keeper{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Clock: o.Clock, Log: o.Logger})
+	if err != nil {
+		return fmt.Errorf("adding the keeper of the API for people: %w", err)
+	}
+	return nil
 }
 
 // cacheOptions keep the cache small: of Pods only runners. Secrets and ConfigMaps are watched by metadata alone.
