@@ -40,6 +40,9 @@ var identities = []identity{
 	{file: "kubelet-serving", user: "system:node:" + nodeName, hosts: []string{gateway, nodeName}},
 }
 
+// frontProxy is the API server where it passes requests on to others.
+var frontProxy = identity{file: "front-proxy", user: "front-proxy-client"}
+
 // validity is long enough for a cluster that someone left running.
 const validity = 365 * 24 * time.Hour
 
@@ -50,7 +53,7 @@ type authority struct {
 
 // writePKI makes a new authority, a certificate per identity, and the key that signs ServiceAccount tokens.
 func writePKI(l layout) error {
-	ca, err := newAuthority(l)
+	ca, err := newAuthority(l, "ca")
 	if err != nil {
 		return fmt.Errorf("making the certificate authority: %w", err)
 	}
@@ -58,6 +61,14 @@ func writePKI(l layout) error {
 		if err := ca.issue(l, id, int64(i+2)); err != nil {
 			return fmt.Errorf("issuing %s: %w", id.file, err)
 		}
+	}
+	// Whoever has a certificate of this authority may speak for anybody: nobody but the API server gets one.
+	proxyCA, err := newAuthority(l, "front-proxy-ca")
+	if err != nil {
+		return fmt.Errorf("making the front proxy's authority: %w", err)
+	}
+	if err := proxyCA.issue(l, frontProxy, 2); err != nil {
+		return fmt.Errorf("issuing %s: %w", frontProxy.file, err)
 	}
 	// RSA, as most clusters have it: what verifies tokens outside must cope with that.
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -74,12 +85,12 @@ func writePKI(l layout) error {
 	return writePEM(l.pki("serviceaccount.key"), "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key))
 }
 
-func newAuthority(l layout) (authority, error) {
+func newAuthority(l layout, file string) (authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return authority{}, err
 	}
-	template := template("plumbline-test-ca", 1)
+	template := template("plumbline-test-"+file, 1)
 	template.IsCA, template.BasicConstraintsValid = true, true
 	template.KeyUsage |= x509.KeyUsageCertSign
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -90,7 +101,7 @@ func newAuthority(l layout) (authority, error) {
 	if err != nil {
 		return authority{}, err
 	}
-	return authority{certificate: certificate, key: key}, writePair(l, "ca", der, key)
+	return authority{certificate: certificate, key: key}, writePair(l, file, der, key)
 }
 
 func (a authority) issue(l layout, id identity, serial int64) error {
