@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +21,27 @@ func (c *Cluster) LoadProgram(ctx context.Context, image, pkg string) error {
 	}
 	return c.Load(ctx, tar)
 }
+
+// InstallProgram builds a Go program of this checkout and puts it beside kubectl, by each of the names.
+func (c *Cluster) InstallProgram(ctx context.Context, pkg string, names ...string) error {
+	if err := os.MkdirAll(c.layout.state("bin"), 0o755); err != nil {
+		return fmt.Errorf("installing %s: %w", pkg, err)
+	}
+	first := c.layout.state("bin", names[0])
+	if err := compile(ctx, c.layout, pkg, first); err != nil {
+		return err
+	}
+	for _, name := range names[1:] {
+		link := c.layout.state("bin", name)
+		if err := errors.Join(os.RemoveAll(link), os.Symlink(names[0], link)); err != nil {
+			return fmt.Errorf("installing %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Bin is where kubectl and the programs that were installed are.
+func (c *Cluster) Bin() string { return c.layout.state("bin") }
 
 func programImage(ctx context.Context, l layout, image, pkg string) (string, error) {
 	name := path.Base(pkg)

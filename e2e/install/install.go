@@ -71,6 +71,9 @@ func Up(ctx context.Context, log tools.Logf) (*cluster.Cluster, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	if err := found.InstallProgram(ctx, "./cmd/plumbline", "plumbline", "kubectl-plumbline"); err != nil {
+		return nil, err
+	}
 	if !external {
 		if err := load(ctx, log, found, built); err != nil {
 			return nil, err

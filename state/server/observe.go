@@ -37,7 +37,9 @@ type face struct {
 }
 
 // observed is a route for runner Pods and the controller.
-func (s *Server) observed(rt route) http.Handler { return s.facing(face{serve: s.serve, refuse: answerTo}, rt) }
+func (s *Server) observed(rt route) http.Handler {
+	return s.facing(face{serve: s.serve, refuse: answerTo}, rt)
+}
 
 // facing serves a route within its deadline, counts it, and leaves one line in the log for each request.
 func (s *Server) facing(f face, rt route) http.Handler {

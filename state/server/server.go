@@ -69,7 +69,7 @@ type Options struct {
 	FrontProxy *FrontProxy
 	People     People
 	Clock      clock.Clock
-	Log     *slog.Logger
+	Log        *slog.Logger
 	// Audit gets a line for each read and write of a state; Log when nil.
 	Audit   *slog.Logger
 	Metrics prometheus.Registerer

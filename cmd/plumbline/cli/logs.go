@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/rest"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/state/people"
+)
+
+const (
+	// container is Terraform's; others may be injected into the Pod.
+	container = "runner"
+	// lookAgain is how often a Run that is followed is looked at.
+	lookAgain = time.Second
+	// lastWords is for how long after its end something of a Run may still reach the archive.
+	lastWords = 15 * time.Second
+)
+
+// errNoLog tells that nothing was said so far.
+var errNoLog = errors.New("there is no log yet")
+
+func (t *tool) logs() *cobra.Command {
+	var follow bool
+	c := &cobra.Command{
+		Use: "logs WORKSPACE|RUN", Short: "Show the log of a Run, or of the Run of a Workspace that goes on or was the last",
+		Long: "Show the log of a Run, or of the Run of a Workspace that goes on or was the last. It comes from the Pod " +
+			"while there is one that you may read, and from the archive otherwise.\n\n" +
+			"run/NAME and workspace/NAME tell a Run from a Workspace of the same name.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := t.connect()
+			if err != nil {
+				return err
+			}
+			run, err := s.find(c.Context(), args[0], activeOrNewest)
+			if errors.Is(err, errNoRun) {
+				return fmt.Errorf("workspace %s has no Run yet: kubectl describe workspace %s says why", args[0], args[0])
+			}
+			if err != nil {
+				return err
+			}
+			reader := &logReader{session: s, name: run.Name}
+			if follow {
+				return reader.follow(c.Context())
+			}
+			return reader.show(c.Context(), run)
+		},
+	}
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the Run has ended; wait for it to begin")
+	return c
+}
+
+// logReader prints the log of one Run. Pod and archive hold the same text from the beginning, so what was printed is
+// skipped, wherever it came from.
+type logReader struct {
+	*session
+	name    string
+	printed int64
+	said    string
+}
+
+func (l *logReader) show(ctx context.Context, run *v1alpha1.Run) error {
+	err := l.print(ctx, run, "false")
+	if errors.Is(err, errNoLog) {
+		return fmt.Errorf("run %s: %w: %s", l.name, err, phase(run))
+	}
+	return err
+}
+
+// follow prints until the Run has ended and all that it said is there.
+func (l *logReader) follow(ctx context.Context) error {
+	for {
+		run, err := l.run(ctx, l.name)
+		if err != nil {
+			return err
+		}
+		before := l.printed
+		err = l.print(ctx, run, "true")
+		if err != nil && !errors.Is(err, errNoLog) && !errors.Is(err, errBroken) {
+			return err
+		}
+		if l.complete(run, err == nil && l.printed == before) {
+			return err
+		}
+		if text := phase(run); errors.Is(err, errNoLog) && text != l.said {
+			fmt.Fprintf(l.Err, "waiting for run %s: %s\n", l.name, text)
+			l.said = text
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.Clock.After(lookAgain):
+		}
+	}
+}
+
+// complete tells whether nothing more is to be expected of a Run whose log was silent at the last look or not.
+func (l *logReader) complete(run *v1alpha1.Run, silent bool) bool {
+	if run.Status.FinishedAt == nil {
+		return false
+	}
+	return silent || l.Clock.Since(run.Status.FinishedAt.Time) > lastWords
+}
+
+func phase(run *v1alpha1.Run) string {
+	c := apimeta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionSucceeded)
+	switch {
+	case c == nil:
+		return "it was just made"
+	case c.Message == "":
+		return c.Reason
+	}
+	return c.Reason + ": " + c.Message
+}
+
+// print prints what there is and was not printed, from the Pod if that is possible.
+func (l *logReader) print(ctx context.Context, run *v1alpha1.Run, follow string) error {
+	if run.Status.PodName != "" {
+		path := "/api/v1/namespaces/" + l.namespace + "/pods/" + run.Status.PodName + "/log"
+		err := l.copy(ctx, l.rest.Get().AbsPath(path).Param("container", container).Param("follow", follow))
+		switch {
+		case apierrors.IsBadRequest(err): // its container waits to be started
+			return errNoLog
+		case err == nil || !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
+			return err
+		}
+	}
+	err := l.copy(ctx, l.rest.Get().AbsPath(people.RunPath(l.namespace, l.name)+"/log"))
+	if apierrors.IsNotFound(err) && !notServed(err) {
+		return errNoLog
+	}
+	return err
+}
+
+// copy prints what comes after what was printed.
+func (l *logReader) copy(ctx context.Context, request *rest.Request) error {
+	stream, err := request.Stream(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }()
+	_, err = io.CopyN(io.Discard, stream, l.printed)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBroken, err)
+	}
+	to := &output{Writer: l.Out}
+	n, err := io.Copy(to, stream)
+	l.printed += n
+	if to.err != nil {
+		return fmt.Errorf("writing the log: %w", to.err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBroken, err)
+	}
+	return nil
+}
+
+// errBroken tells that a stream has broken off. Who follows looks again.
+var errBroken = errors.New("the log broke off")
+
+// output keeps the error of a reader that has gone apart from those of the log.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	o.err = err
+	return n, err
+}
