@@ -19,8 +19,8 @@ type Pushed struct {
 // stateFormat is the one that Terraform has written since 0.12.
 const stateFormat = 4
 
-// Push makes a person's state the newest, under a lock of its own, by the rules of Terraform's own state push. The state
-// that is stored already makes no version.
+// Push makes a person's state the newest, under a lock of its own, by the rules of Terraform's own state push. The
+// state that is stored already makes no version.
 func (s *Service) Push(ctx context.Context, uid string, p Pushed) (Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, rollbackTimeout)
 	defer cancel()

@@ -69,6 +69,32 @@ func (k *Kit) AwaitComponent(t testing.TB, deployment string) {
 	}
 }
 
+// Scale gives a Deployment in the system namespace another number of Pods and returns the one that it had. With none,
+// it waits until the last is gone.
+func (k *Kit) Scale(t testing.TB, deployment string, replicas int32) int32 {
+	t.Helper()
+	ctx := After(t)
+	scales := k.Set.AppsV1().Deployments(System)
+	scale, err := scales.GetScale(ctx, deployment, metav1.GetOptions{})
+	if err != nil {
+		t.Fatalf("scaling %s: %v", deployment, err)
+	}
+	before := scale.Spec.Replicas
+	scale.Spec.Replicas = replicas
+	if _, err := scales.UpdateScale(ctx, deployment, scale, metav1.UpdateOptions{}); err != nil {
+		t.Fatalf("scaling %s: %v", deployment, err)
+	}
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: System, Name: deployment}}
+	err = k.await(ctx, d, func(o client.Object) bool {
+		return o != nil && d.Status.ObservedGeneration == d.Generation && *d.Spec.Replicas == replicas &&
+			d.Status.Replicas == replicas && d.Status.AvailableReplicas == replicas
+	})
+	if err != nil {
+		t.Fatalf("scaling %s: %v", deployment, err)
+	}
+	return before
+}
+
 // SecondController runs another controller that doesn't ask who leads, for as long as the test runs.
 func (k *Kit) SecondController(t testing.TB) {
 	t.Helper()

@@ -30,6 +30,9 @@ const (
 	statePort    = 8443
 )
 
+// StateDeployment is the state service's.
+const StateDeployment = stateService
+
 // Components of Plumbline that can be killed.
 const (
 	Controller = "controller"

@@ -1,6 +1,7 @@
 // Package aggregation takes the registration of the API for people away while nobody can reach its servers.
 //
-//	state servers --register, again and again--> APIService --the API server looks--> condition Available --Keeper--> deleted
+//	state servers --register, again and again--> APIService <--looks whether it answers-- API server
+//	                    condition Available is False for long --Keeper--> deleted
 //
 // While an APIService is registered and can't be reached, the API server can't tell what a namespace holds, and so no
 // namespace of the whole cluster can be deleted. State servers that end well take theirs along; this is for those that

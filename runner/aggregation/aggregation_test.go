@@ -64,9 +64,12 @@ func TestAbandoned(t *testing.T) {
 	}
 }
 
-func keeper(funcs interceptor.Funcs, objects ...client.Object) (*Keeper, client.Client, *clocktesting.FakePassiveClock) {
+func keeper(
+	funcs interceptor.Funcs, objects ...client.Object,
+) (*Keeper, client.Client, *clocktesting.FakePassiveClock) {
 	clk := clocktesting.NewFakePassiveClock(start)
-	c := fake.NewClientBuilder().WithScheme(runtime.NewScheme()).WithObjects(objects...).WithInterceptorFuncs(funcs).Build()
+	c := fake.NewClientBuilder().WithScheme(runtime.NewScheme()).WithObjects(objects...).
+		WithInterceptorFuncs(funcs).Build()
 	return &Keeper{Client: c, Live: c, Clock: clk, Log: logr.Discard()}, c, clk
 }
 
@@ -104,7 +107,8 @@ func TestKeeperDeletesWhatItSaw(t *testing.T) {
 		Delete: func(_ context.Context, _ client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 			all := (&client.DeleteOptions{}).ApplyOptions(opts)
 			asked = client.Preconditions(*all.Preconditions)
-			return apierrors.NewConflict(schema.GroupResource{Resource: "apiservices"}, o.GetName(), errors.New("it was changed"))
+			resource := schema.GroupResource{Resource: "apiservices"}
+			return apierrors.NewConflict(resource, o.GetName(), errors.New("it was changed"))
 		},
 	}, registered(condition("Available", "False")))
 	clk.SetTime(start.Add(time.Minute))

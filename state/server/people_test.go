@@ -97,7 +97,8 @@ func asUser(user string, certs ...pair) *http.Request {
 
 func TestFrontProxy(t *testing.T) {
 	ca, foreign := must[pair](t)(newCA(start)), must[pair](t)(newCA(start))
-	good := clientCert(t, ca, "front-proxy-client", x509.ExtKeyUsageClientAuth)
+	const name, forClients = "front-proxy-client", x509.ExtKeyUsageClientAuth
+	good, strange := clientCert(t, ca, name, forClients), clientCert(t, foreign, name, forClients)
 	f, _, clk := frontProxy(proxyConfigOf(ca))
 	for name, test := range map[string]struct {
 		request *http.Request
@@ -107,10 +108,10 @@ func TestFrontProxy(t *testing.T) {
 		"with its CA":            {asUser("alice", good, ca), nil},
 		"no TLS":                 {&http.Request{Header: http.Header{"X-Remote-User": {"alice"}}}, ErrUnauthenticated},
 		"no certificate":         {asUser("alice"), ErrUnauthenticated},
-		"another CA":             {asUser("alice", clientCert(t, foreign, "front-proxy-client", x509.ExtKeyUsageClientAuth)), ErrUnauthenticated},
-		"another CA in front":    {asUser("alice", clientCert(t, foreign, "front-proxy-client", x509.ExtKeyUsageClientAuth), good), ErrUnauthenticated},
-		"another name":           {asUser("alice", clientCert(t, ca, "somebody", x509.ExtKeyUsageClientAuth)), ErrUnauthenticated},
-		"a server's certificate": {asUser("alice", clientCert(t, ca, "front-proxy-client", x509.ExtKeyUsageServerAuth)), ErrUnauthenticated},
+		"another CA":             {asUser("alice", strange), ErrUnauthenticated},
+		"another CA in front":    {asUser("alice", strange, good), ErrUnauthenticated},
+		"another name":           {asUser("alice", clientCert(t, ca, "somebody", forClients)), ErrUnauthenticated},
+		"a server's certificate": {asUser("alice", clientCert(t, ca, name, x509.ExtKeyUsageServerAuth)), ErrUnauthenticated},
 		"the CA's own":           {asUser("alice", ca), ErrUnauthenticated},
 		"nobody":                 {asUser("", good), ErrUnauthenticated},
 	} {

@@ -60,7 +60,7 @@ type Registration struct {
 // all died at once is the controller's care (runner/aggregation).
 type Registrar struct {
 	Registration
-	// delay grows each time that the registration turns out to be gone, so that one that nobody can reach is not fought for.
+	// delay grows each time that the registration turns out to be gone: one that nobody can reach is not fought for.
 	delay time.Duration
 	next  time.Time
 }

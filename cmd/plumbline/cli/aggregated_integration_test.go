@@ -330,8 +330,8 @@ func (r *real) grant(user string, rules ...rbacv1.PolicyRule) {
 	})
 }
 
-// TestThroughTheAPIServer: the API server authenticates and passes on, RBAC decides, and the registration is there while
-// somebody serves it. The state server has what deploy/install.yaml grants.
+// TestThroughTheAPIServer: the API server authenticates and passes on, RBAC decides, and the registration is there
+// while somebody serves it. The state server has what deploy/install.yaml grants.
 func TestThroughTheAPIServer(t *testing.T) {
 	r := startReal(t)
 	r.awaitAvailable()

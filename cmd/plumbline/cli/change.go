@@ -33,8 +33,9 @@ func (t *tool) statePush() *cobra.Command {
 	var force bool
 	c := &cobra.Command{
 		Use: "push WORKSPACE FILE", Short: "Make a file the newest state; - is standard input", Args: cobra.ExactArgs(2),
-		Long: "Make a file the newest state; - is standard input.\n\nAs with terraform state push, a state of another lineage, " +
-			"or of a serial that is not higher, is refused unless --force is given. The serial is raised then.",
+		Long: "Make a file the newest state; - is standard input.\n\n" +
+			"As with terraform state push, a state of another lineage, or of a serial that is not higher, is refused " +
+			"unless --force is given. The serial is raised then.",
 		RunE: t.onWorkspace(func(ctx context.Context, s *session, path string, args []string) error {
 			data, err := s.readFile(args[1])
 			if err != nil {

@@ -182,7 +182,8 @@ func TestStateList(t *testing.T) {
 		{Number: 1, Serial: 6, CopyOf: 1},
 	}})
 	got := a.plumbline(t, "", "state", "list", "ws")
-	got.want(t, "VERSION", "rollback to 2: bad apply", "20 KiB", "60m", "run ws-b", "sha256:0123456789ab ", "pushed: imported")
+	got.want(t, "VERSION", "rollback to 2: bad apply", "20 KiB", "60m", "run ws-b", "sha256:0123456789ab ",
+		"pushed: imported")
 	a.says("GET "+ofWS+"/state/versions", people.Versions{})
 	if got := a.plumbline(t, "", "state", "list", "ws"); got.failed != nil || !strings.Contains(got.err, "No state") {
 		t.Errorf("nothing: got %+v", got)
@@ -248,11 +249,13 @@ func TestStatePushAndRollback(t *testing.T) {
 	a.plumbline(t, "", "state", "rollback", "ws", "2").wantFailure(t, `"why" not set`)
 	a.plumbline(t, "", "state", "rollback", "ws", "two", "--why", "w").wantFailure(t, "plumbline state list ws")
 	a.says("PUT "+ofWS+"/state", refuse(409, metav1.StatusReasonConflict, "locked by run ns/a in pod a"))
-	a.plumbline(t, "{}", "state", "push", "ws", "-", "--why", "w").wantFailure(t, "locked by run ns/a", "plumbline state unlock")
+	a.plumbline(t, "{}", "state", "push", "ws", "-", "--why", "w").
+		wantFailure(t, "locked by run ns/a", "plumbline state unlock")
 }
 
 func TestStateUnlock(t *testing.T) {
 	held := state.LockStatus{Held: true, Holder: &state.Holder{Run: "ws-b", Pod: "ws-b"}, ID: "7"}
+	persons := state.LockStatus{Held: true, Holder: &state.Holder{Person: "bob"}, ID: "8"}
 	for name, test := range map[string]struct {
 		stdin  string
 		args   []string
@@ -268,7 +271,7 @@ func TestStateUnlock(t *testing.T) {
 		"not asked":        {"", []string{"--yes"}, held, "?id=7&why=w", "", "was taken from run ws-b"},
 		"by ID":            {"", []string{"-y", "--id", "6"}, held, "?id=6&why=w", "", ""},
 		"nobody holds it":  {"", nil, state.LockStatus{}, "", "", "nobody holds the lock"},
-		"a person's, once": {"", []string{"-y"}, state.LockStatus{Held: true, ID: "8", Holder: &state.Holder{Person: "bob"}}, "?id=8&why=w", "", ""},
+		"a person's, once": {"", []string{"-y"}, persons, "?id=8&why=w", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAPI(t)
@@ -290,7 +293,9 @@ func TestStateUnlock(t *testing.T) {
 func run(name, pod string, finished bool) v1alpha1.Run {
 	r := v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.RunSpec{WorkspaceName: "ws"}}
 	r.Status.PodName = pod
-	r.Status.Conditions = []metav1.Condition{{Type: "Succeeded", Status: "Unknown", Reason: "Pending", Message: "it waits"}}
+	r.Status.Conditions = []metav1.Condition{
+		{Type: "Succeeded", Status: "Unknown", Reason: "Pending", Message: "it waits"},
+	}
 	if finished {
 		r.Status.FinishedAt = new(metav1.NewTime(now))
 	}
@@ -341,18 +346,21 @@ func TestLogsChooseTheRun(t *testing.T) {
 }
 
 func TestLogsComeFromPodOrArchive(t *testing.T) {
+	noPod := refuse(404, notFound, "no pod")
+	noAPI := refuse(404, notFound, "the server could not find the requested resource")
+	starting := refuse(400, metav1.StatusReasonBadRequest, "ContainerCreating")
 	for name, test := range map[string]struct {
 		pod, archive any
 		want         string
 		failed       string
 	}{
 		"from the Pod":              {"pod", "archive", "pod", ""},
-		"the Pod is gone":           {refuse(404, notFound, "no pod"), "archive", "archive", ""},
+		"the Pod is gone":           {noPod, "archive", "archive", ""},
 		"the Pod is not yours":      {refuse(403, forbids, "not yours"), "archive", "archive", ""},
-		"neither":                   {refuse(404, notFound, "no pod"), refuse(404, notFound, "no log"), "", "no log"},
-		"the archive is not yours":  {refuse(404, notFound, "no pod"), refuse(403, forbids, `needs the right`), "", "docs/people.md"},
-		"the service is not there":  {refuse(404, notFound, "no pod"), refuse(404, notFound, "the server could not find the requested resource"), "", "state.peopleAPI.enabled"},
-		"the container isn't there": {refuse(400, metav1.StatusReasonBadRequest, "ContainerCreating"), "archive", "", "no log yet"},
+		"neither":                   {noPod, refuse(404, notFound, "no log"), "", "no log"},
+		"the archive is not yours":  {noPod, refuse(403, forbids, `needs the right`), "", "docs/people.md"},
+		"the service is not there":  {noPod, noAPI, "", "state.peopleAPI.enabled"},
+		"the container isn't there": {starting, "archive", "", "no log yet"},
 	} {
 		a := newAPI(t)
 		a.hasRuns(run("r", "p", true))
@@ -438,7 +446,7 @@ func TestFlagsAreKubectls(t *testing.T) {
 		a.serve(w, r)
 	})
 	a.says("GET "+people.Prefix+"/namespaces/other/workspaces/ws/state", "{}")
-	a.plumbline(t, "", "state", "pull", "ws", "-n", "other", "--as", "jane", "--as-group", "devs", "--token", "t").want(t, "{}")
+	a.plumbline(t, "", "state", "pull", "ws", "-n", "other", "--as", "jane", "--as-group", "devs").want(t, "{}")
 	if who.Get("Impersonate-User") != "jane" || who.Get("Impersonate-Group") != "devs" {
 		t.Errorf("asked with %v", who)
 	}

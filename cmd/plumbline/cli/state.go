@@ -175,7 +175,8 @@ func lockText(lock state.LockStatus, now time.Time) string {
 	case !lock.Held:
 		return "free"
 	}
-	text := fmt.Sprintf("held by %s for %s, ID %s", holder(lock.Holder), duration.HumanDuration(now.Sub(lock.Since)), lock.ID)
+	since := duration.HumanDuration(now.Sub(lock.Since))
+	text := fmt.Sprintf("held by %s for %s, ID %s", holder(lock.Holder), since, lock.ID)
 	if lock.HolderGone {
 		text += "; the holder has ended: the next Run takes the lock over"
 	}
