@@ -142,6 +142,27 @@ func TestStoreReachesTheStatePodAlone(t *testing.T) {
 	}
 }
 
+func TestTheAPIForPeopleCanBeLeftOut(t *testing.T) {
+	for enabled, want := range map[string]bool{"true": true, "false": false} {
+		value := "state.peopleAPI.enabled=" + enabled
+		args := deployments(t, "--set", value+",state.peopleAPI.caFile=/ca")["state"].Spec.Template.Spec.Containers[0].Args
+		registers := slices.Contains(args, "--register-api") && slices.Contains(args, "--api-owner=rel-plumbline-state") &&
+			slices.Contains(args, "--api-ca-file=/ca")
+		output, err := render(t, "--set", value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if opens := strings.Contains(output, "apiGroups: [state.plumbline.dev]"); registers != want || opens != want {
+			t.Errorf("%s: registers %v, opens the group %v", value, registers, opens)
+		}
+		// The owner that the registration names must be there.
+		owner := "kind: ClusterRole\nmetadata:\n  name: rel-plumbline-state\n"
+		if !strings.Contains(output, owner) {
+			t.Errorf("%s: there is no %q", value, owner)
+		}
+	}
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
 	for _, wrong := range []string{
 		"image.tagg=1", "logLevel=loud", "state.replicas=many", "extraLabels.a.b=c", "state.store.url=mysql://x",

@@ -26,8 +26,8 @@ import (
 
 const (
 	registerEvery = 10 * time.Second
-	// registerSoon is how often it is tried until it has worked once.
-	registerSoon = 2 * time.Second
+	// registerSoon is the first pause after a failure; it doubles up to registerEvery.
+	registerSoon = time.Second
 	// maxRegisterDelay bounds the growing pause after somebody has taken the registration away.
 	maxRegisterDelay = 10 * time.Minute
 	registerTimeout  = 10 * time.Second
@@ -70,12 +70,17 @@ func NewRegistrar(r Registration) *Registrar { return &Registrar{Registration: r
 
 // Keep registers again and again until ctx ends; then it takes the registration away unless others serve.
 func (r *Registrar) Keep(ctx context.Context) {
-	pause := registerSoon
+	soon, said := registerSoon, ""
 	for {
+		pause := registerEvery
 		if err := r.bounded(ctx, r.ensure); err == nil {
-			pause = registerEvery
-		} else if ctx.Err() == nil {
-			r.Log.WarnContext(ctx, "registering the API for people failed; it is tried again", "error", err)
+			soon, said = registerSoon, ""
+		} else {
+			pause, soon = soon, min(2*soon, registerEvery)
+			if text := err.Error(); text != said && ctx.Err() == nil { // a cluster may be without aggregation for good
+				r.Log.WarnContext(ctx, "the API for people can't be registered yet; it is tried again", "error", err)
+				said = text
+			}
 		}
 		select {
 		case <-ctx.Done():
