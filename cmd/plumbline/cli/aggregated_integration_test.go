@@ -177,8 +177,3 @@ func (r *real) comesAndGoes(t *testing.T) {
 		t.Errorf("after the last server has ended: got %v, want no registration", err)
 	}
 }
-
-const (
-	push1 = `{"version":4,"serial":1,"lineage":"l","outputs":{}}`
-	push2 = `{"version":4,"serial":2,"lineage":"l","outputs":{}}`
-)

@@ -5,16 +5,8 @@ package cli
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"errors"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -61,39 +53,6 @@ type real struct {
 	states *state.Service
 	// stop ends the state server as a SIGTERM does.
 	stop func()
-}
-
-// frontProxyFiles makes the API server's certificate for what it passes on, and the CA for that alone.
-func frontProxyFiles(t *testing.T) (folder string) {
-	t.Helper()
-	folder = t.TempDir()
-	write := func(name, kind string, der []byte) {
-		text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-		if err := os.WriteFile(filepath.Join(folder, name), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	template := func(name string) *x509.Certificate {
-		return &x509.Certificate{
-			SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		}
-	}
-	ca, leaf := template("ca"), template("front-proxy-client")
-	ca.IsCA, ca.BasicConstraintsValid, ca.KeyUsage = true, true, x509.KeyUsageCertSign
-	caKey, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	key, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	caDER, err3 := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
-	der, err4 := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey)
-	keyDER, err5 := x509.MarshalECPrivateKey(key)
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
-		t.Fatal(err)
-	}
-	write("ca.crt", "CERTIFICATE", caDER)
-	write("client.crt", "CERTIFICATE", der)
-	write("client.key", "EC PRIVATE KEY", keyDER)
-	return folder
 }
 
 func startReal(t *testing.T) *real {
