@@ -97,7 +97,7 @@ func TestLogsOutliveThePod(t *testing.T) {
 	t.Parallel()
 	s := suite.NewSpace(t)
 	anna := s.Person(t, "anna")
-	anna.May(t, "get,list workspaces runs", "get runs/log")
+	anna.May(t, "get,list workspaces runs", "get runs/log pods/log")
 	s.AwaitPeopleAPI(t)
 	w, run := started(t, s)
 	following := anna.Command(t, "logs", "-f", "app")

@@ -49,14 +49,14 @@ func (s *Space) Person(t testing.TB, name string) *Person {
 	return p
 }
 
-// May grants rights in Plumbline's own group, as "get,list workspaces runs".
+// May grants rights on Plumbline's objects, as "get,list workspaces runs", and on Pods.
 func (p *Person) May(t testing.TB, rights ...string) {
 	t.Helper()
 	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: p.Name}}
 	for _, r := range rights {
 		verbs, resources, _ := strings.Cut(r, " ")
 		role.Rules = append(role.Rules, rbacv1.PolicyRule{
-			APIGroups: []string{v1alpha1.GroupVersion.Group},
+			APIGroups: []string{v1alpha1.GroupVersion.Group, corev1.GroupName},
 			Verbs:     strings.Split(verbs, ","), Resources: strings.Fields(resources),
 		})
 	}

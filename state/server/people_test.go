@@ -155,7 +155,7 @@ func TestALockIsBroken(t *testing.T) {
 	if got := do(t, s.handler, exchange{token: oneRun, method: "POST", path: st + "?ID=1", body: push2}); got.Code != 409 {
 		t.Errorf("the former holder still writes: %d %s", got.Code, got.Body)
 	}
-	for _, line := range strings.Split(logged.String(), "\n") {
+	for line := range strings.SplitSeq(logged.String(), "\n") {
 		if strings.Contains(line, `"action":"force unlock"`) && strings.Contains(line, `"outcome":"done"`) {
 			wantAudit(t, line, "{force unlock done user alice ns-ws}")
 			return

@@ -64,7 +64,7 @@ func TestThroughTheAPIServer(t *testing.T) {
 	t.Run("registration", r.comesAndGoes)
 }
 
-func (r *real) withRights(t *testing.T) {
+func (r *fullAPI) withRights(t *testing.T) {
 	as := func(stdin string, args ...string) result { return r.plumbline(stdin, append(args, "--as", "alice")...) }
 	as("", "state", "show", "vpn").want(t, "has no state", "free")
 	as(push1, "state", "push", "vpn", "-", "--why", "first").want(t, "version 1")
@@ -84,7 +84,7 @@ func (r *real) withRights(t *testing.T) {
 	}
 }
 
-func (r *real) withoutRights(t *testing.T) {
+func (r *fullAPI) withoutRights(t *testing.T) {
 	for _, user := range []string{"bob", "system:anonymous"} {
 		for _, args := range [][]string{
 			{"state", "list", "vpn"}, {"state", "pull", "vpn"}, {"state", "pull", "vpn", "--version", "1"},
@@ -110,7 +110,7 @@ func (r *real) withoutRights(t *testing.T) {
 	}
 }
 
-func (r *real) unlock(t *testing.T, uid string) {
+func (r *fullAPI) unlock(t *testing.T, uid string) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "vpn-1"}, Spec: corev1.PodSpec{
 		Containers: []corev1.Container{{Name: "runner", Image: "runner"}},
 	}}
@@ -127,7 +127,7 @@ func (r *real) unlock(t *testing.T, uid string) {
 }
 
 // comesAndGoes: what nobody serves any more is taken away by a controller, and by a server that ends.
-func (r *real) comesAndGoes(t *testing.T) {
+func (r *fullAPI) comesAndGoes(t *testing.T) {
 	first, err := r.registration()
 	if err != nil {
 		t.Fatal(err)

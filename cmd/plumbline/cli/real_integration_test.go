@@ -44,9 +44,9 @@ const (
 	patience = 60 * time.Second
 )
 
-// real is an API server with an aggregation layer, what deploy/install.yaml grants, and a state server that has the
+// fullAPI is an API server with an aggregation layer, what deploy/install.yaml grants, and a state server that has the
 // rights of its ServiceAccount and no others.
-type real struct {
+type fullAPI struct {
 	t      *testing.T
 	config *rest.Config
 	admin  client.Client
@@ -55,7 +55,7 @@ type real struct {
 	stop func()
 }
 
-func startReal(t *testing.T) *real {
+func startReal(t *testing.T) *fullAPI {
 	t.Helper()
 	files := frontProxyFiles(t)
 	env := &envtest.Environment{
@@ -79,7 +79,7 @@ func startReal(t *testing.T) *real {
 			t.Error(err)
 		}
 	})
-	r := &real{t: t, config: config}
+	r := &fullAPI{t: t, config: config}
 	if r.admin, err = client.New(config, client.Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func startReal(t *testing.T) *real {
 }
 
 // install makes what deploy/install.yaml says, but for what would need nodes.
-func (r *real) install() {
+func (r *fullAPI) install() {
 	r.t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "..", "deploy", "install.yaml"))
 	if err != nil {
@@ -113,7 +113,7 @@ func (r *real) install() {
 }
 
 // serve starts a state server and tells the API server where it is, as a kubelet and an EndpointSlice controller would.
-func (r *real) serve() {
+func (r *fullAPI) serve() {
 	r.t.Helper()
 	t, log, clk := r.t, slog.New(slog.DiscardHandler), clock.RealClock{}
 	own := rest.CopyConfig(r.config)
@@ -167,7 +167,7 @@ func (r *real) serve() {
 	t.Cleanup(r.stop)
 }
 
-func (r *real) ready(ip string, port int) {
+func (r *fullAPI) ready(ip string, port int) {
 	r.t.Helper()
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
@@ -201,14 +201,14 @@ func ownAddress(t *testing.T) string {
 	return ""
 }
 
-func (r *real) registration() (*unstructured.Unstructured, error) {
+func (r *fullAPI) registration() (*unstructured.Unstructured, error) {
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiregistration.k8s.io", Version: "v1", Kind: "APIService"})
 	return u, r.admin.Get(r.t.Context(), client.ObjectKey{Name: people.APIService}, u)
 }
 
 // await waits until something holds, which is asked again and again: aggregated APIs can't be watched for.
-func (r *real) await(what string, holds func(ctx context.Context) (bool, error)) {
+func (r *fullAPI) await(what string, holds func(ctx context.Context) (bool, error)) {
 	r.t.Helper()
 	if err := wait.PollUntilContextTimeout(r.t.Context(), 250*time.Millisecond, patience, true, holds); err != nil {
 		u, _ := r.registration()
@@ -216,7 +216,7 @@ func (r *real) await(what string, holds func(ctx context.Context) (bool, error))
 	}
 }
 
-func (r *real) awaitAvailable() {
+func (r *fullAPI) awaitAvailable() {
 	r.t.Helper()
 	r.await("the API for people is available", func(context.Context) (bool, error) {
 		u, err := r.registration()
@@ -237,7 +237,7 @@ func available(apiService []byte) bool {
 }
 
 // kubeconfig is the administrator's; --as makes it anybody's.
-func (r *real) kubeconfig() string {
+func (r *fullAPI) kubeconfig() string {
 	cfg := clientcmdapi.NewConfig()
 	cfg.Clusters["c"] = &clientcmdapi.Cluster{Server: r.config.Host, CertificateAuthorityData: r.config.CAData}
 	cfg.AuthInfos["c"] = &clientcmdapi.AuthInfo{
@@ -252,7 +252,7 @@ func (r *real) kubeconfig() string {
 	return path
 }
 
-func (r *real) plumbline(stdin string, args ...string) result {
+func (r *fullAPI) plumbline(stdin string, args ...string) result {
 	var out, err bytes.Buffer
 	c := New("plumbline", Surroundings{
 		In: strings.NewReader(stdin), Out: &out, Err: &err, Terminal: true, Clock: clock.RealClock{},
@@ -262,7 +262,7 @@ func (r *real) plumbline(stdin string, args ...string) result {
 	return result{out.String(), err.String(), failed}
 }
 
-func (r *real) create(objects ...client.Object) {
+func (r *fullAPI) create(objects ...client.Object) {
 	r.t.Helper()
 	for _, o := range objects {
 		o.SetNamespace("default")
@@ -273,7 +273,7 @@ func (r *real) create(objects ...client.Object) {
 }
 
 // grant lets a user do something, as a Role in docs/people.md does.
-func (r *real) grant(user string, rules ...rbacv1.PolicyRule) {
+func (r *fullAPI) grant(user string, rules ...rbacv1.PolicyRule) {
 	name := metav1.ObjectMeta{Name: user}
 	for i := range rules {
 		rules[i].APIGroups = []string{"plumbline.dev"}
