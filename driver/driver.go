@@ -92,6 +92,7 @@ func Run(ctx context.Context, cfg Config) job.Result {
 		r.proxy.close()
 	}
 	r.conclude(err)
+	r.result = r.log.secrets.result(r.result)
 	r.log.printf("== %s in %s: %s", r.result.Class, r.Clock.Since(started).Round(10*time.Millisecond), r.result.Message)
 	if err := r.report(ctx); err != nil {
 		r.log.printf("Reporting the result failed: %v", err)

@@ -121,6 +121,7 @@ func (c *stateClient) once(ctx context.Context, r request) (answer, error) {
 	if err != nil {
 		return answer{}, backoff.Permanent(fmt.Errorf("reading token: %w", err))
 	}
+	c.log.secrets.add(string(token))
 	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)

@@ -23,6 +23,7 @@ func (r *run) prepare(ctx context.Context, _ *pace) error {
 	if r.spec, err = readSpec(r.Paths.Spec); err != nil {
 		return err
 	}
+	r.learnSecrets()
 	if err := r.fillWorkDir(); err != nil {
 		return err
 	}

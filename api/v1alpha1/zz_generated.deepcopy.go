@@ -660,6 +660,11 @@ func (in *Timeouts) DeepCopyInto(out *Timeouts) {
 		*out = new(v1.Duration)
 		**out = **in
 	}
+	if in.Stall != nil {
+		in, out := &in.Stall, &out.Stall
+		*out = new(v1.Duration)
+		**out = **in
+	}
 	if in.Grace != nil {
 		in, out := &in.Grace, &out.Grace
 		*out = new(v1.Duration)

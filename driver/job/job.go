@@ -79,9 +79,11 @@ type Params struct {
 	Replace   []string  `json:"replace,omitempty"`
 	Timeouts  Timeouts  `json:"timeouts"`
 	// PassEnv names the container's environment variables that Terraform gets too.
-	PassEnv      []string     `json:"passEnv,omitempty"`
-	PluginMirror PluginMirror `json:"pluginMirror"`
-	State        State        `json:"state"`
+	PassEnv []string `json:"passEnv,omitempty"`
+	// SecretVariables names the variables whose values come from Secrets: they are masked in what the driver writes.
+	SecretVariables []string     `json:"secretVariables,omitempty"`
+	PluginMirror    PluginMirror `json:"pluginMirror"`
+	State           State        `json:"state"`
 }
 
 // Timeouts end the steps; each includes the step's retries. In JSON they are nanoseconds, as time.Duration is.
@@ -89,6 +91,8 @@ type Timeouts struct {
 	Init  time.Duration `json:"init"`
 	Plan  time.Duration `json:"plan"`
 	Apply time.Duration `json:"apply"`
+	// Stall is for how long Terraform may make no progress; 0, from an older release, for the default.
+	Stall time.Duration `json:"stall"`
 	Grace time.Duration `json:"grace"`
 }
 

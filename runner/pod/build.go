@@ -135,6 +135,11 @@ func params(in Input, t merged) job.Params {
 	for _, e := range t.env() {
 		p.PassEnv = append(p.PassEnv, e.Name)
 	}
+	for _, v := range in.Workspace.Spec.Variables {
+		if v.ValueFrom != nil && v.ValueFrom.SecretKeyRef != nil {
+			p.SecretVariables = append(p.SecretVariables, v.Name)
+		}
+	}
 	if m := in.Class.Spec.PluginMirror; m != nil {
 		p.PluginMirror = job.PluginMirror{Path: m.Path, URL: m.URL, Direct: m.Direct}
 	}
@@ -196,6 +201,7 @@ func timeouts(in Input) job.Timeouts {
 		Init:  shorter(10*time.Minute, c.Init, w.Init),
 		Plan:  shorter(30*time.Minute, c.Plan, w.Plan),
 		Apply: shorter(60*time.Minute, c.Apply, w.Apply),
+		Stall: shorter(10*time.Minute, c.Stall, w.Stall),
 		Grace: shorter(60*time.Second, c.Grace, w.Grace),
 	}
 }
