@@ -27,7 +27,12 @@ const (
 func TestMain(m *testing.M) {
 	scene, ok := os.LookupEnv(sceneVariable)
 	config, driver := os.LookupEnv(driverVariable)
-	switch {
+	switch hardened := os.Getenv(hardenVariable); {
+	case hardened != "":
+		if err := beHardened(hardened); err != nil {
+			panic(err)
+		}
+		os.Exit(0)
 	case driver:
 		beDriver(config)
 	case strings.HasPrefix(filepath.Base(os.Args[0]), providerPrefix):

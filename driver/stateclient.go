@@ -49,13 +49,14 @@ type answer struct {
 	body   []byte
 }
 
-func newStateClient(cfg Config, log *logWriter) (*stateClient, error) {
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
+func newStateClient(cfg Config, log *logWriter, trusted []byte) (*stateClient, error) {
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: poolOf(trusted)}
 	if ca := cfg.Params.State.CA; ca != "" {
 		tlsConfig.RootCAs = x509.NewCertPool()
 		if !tlsConfig.RootCAs.AppendCertsFromPEM([]byte(ca)) {
 			return nil, invalid("the state service's CA bundle has no certificate in it")
 		}
+		tlsConfig.RootCAs.AppendCertsFromPEM(trusted)
 	}
 	p := cfg.Params
 	return &stateClient{

@@ -92,6 +92,12 @@ type WorkspaceSpec struct {
 	// +optional
 	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
 
+	// trust is what is trusted beside the system's CAs and the RunnerClass's, by everything in the Pod.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Trust []TrustBundle `json:"trust,omitempty"`
+
 	// suspend stops new Runs from being started; one that goes on is finished. A deletion is carried out all the same.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`

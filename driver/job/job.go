@@ -30,6 +30,8 @@ const (
 	WorkDir = "/workspace"
 	// CredentialsDir holds one folder for each credential, with one file for each environment variable.
 	CredentialsDir = "/credentials"
+	// TrustDir holds the trusted bundles, in the order of Params.Trust: TrustFile names each.
+	TrustDir = "/trust"
 	// StateTokenFile is the Pod-bound token for the state service.
 	StateTokenFile = "/var/run/secrets/plumbline/state/token"
 	// StateAudience is that token's audience.
@@ -80,6 +82,8 @@ type Params struct {
 	Timeouts  Timeouts  `json:"timeouts"`
 	// PassEnv names the container's environment variables that Terraform gets too.
 	PassEnv []string `json:"passEnv,omitempty"`
+	// Trust says of each bundle in TrustDir where it comes from, for people.
+	Trust []string `json:"trust,omitempty"`
 	// SecretVariables names the variables whose values come from Secrets: they are masked in what the driver writes.
 	SecretVariables []string     `json:"secretVariables,omitempty"`
 	PluginMirror    PluginMirror `json:"pluginMirror"`

@@ -135,6 +135,7 @@ func params(in Input, t merged) job.Params {
 	for _, e := range t.env() {
 		p.PassEnv = append(p.PassEnv, e.Name)
 	}
+	p.Trust = trustNames(in)
 	for _, v := range in.Workspace.Spec.Variables {
 		if v.ValueFrom != nil && v.ValueFrom.SecretKeyRef != nil {
 			p.SecretVariables = append(p.SecretVariables, v.Name)
@@ -162,7 +163,7 @@ func volumes(in Input) []corev1.Volume {
 			Secret: &corev1.SecretVolumeSource{SecretName: c.SecretRef.Name},
 		}})
 	}
-	return all
+	return append(all, trustVolumes(in)...)
 }
 
 func mounts(in Input) []corev1.VolumeMount {
@@ -177,7 +178,7 @@ func mounts(in Input) []corev1.VolumeMount {
 			Name: credentialVolume(c.Name), MountPath: job.CredentialsDir + "/" + c.Name, ReadOnly: true,
 		})
 	}
-	return all
+	return append(all, trustMounts(in)...)
 }
 
 func credentialVolume(name string) string { return names.Label("credential-" + name) }
