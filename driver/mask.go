@@ -204,7 +204,8 @@ func lowerEscapes(escaped string) string {
 // inBase64 is a value encoded by itself, and what stays the same of it wherever it stands in something longer that is
 // encoded as a whole: that has three forms, since three bytes become four characters.
 func inBase64(encoding *base64.Encoding, value string) []string {
-	all := []string{encoding.EncodeToString([]byte(value)), encoding.WithPadding(base64.NoPadding).EncodeToString([]byte(value))}
+	bare := encoding.WithPadding(base64.NoPadding)
+	all := []string{encoding.EncodeToString([]byte(value)), bare.EncodeToString([]byte(value))}
 	for offset := range 3 {
 		encoded := encoding.EncodeToString(append(make([]byte, offset), value...))
 		// A character that is made of bits of a neighbour too is another one there.

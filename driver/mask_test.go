@@ -22,7 +22,8 @@ func masking(values ...string) *masker {
 	return m
 }
 
-const pemKey = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIJ0l5y8kQ\nYyx9A0oGCCqGSM49\nAQ==\n-----END EC PRIVATE KEY-----\n"
+const pemKey = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIJ0l5y8kQ\nYyx9A0oGCCqGSM49\nAQ==\n" +
+	"-----END EC PRIVATE KEY-----\n"
 
 func TestMask(t *testing.T) {
 	tests := []struct {
@@ -106,7 +107,8 @@ func asJSON(v any) string {
 	return string(b)
 }
 
-// FuzzMask: a secret is nowhere in the log, however it is written, what stands around it, and in how many pieces it comes.
+// FuzzMask: a secret is nowhere in the log, however it is written, what stands around it, and in how many pieces it
+// comes.
 func FuzzMask(f *testing.F) {
 	for i := range spellings {
 		f.Add("s3cr\"t<${x}>&", "before ", " after", i, 7)
@@ -191,7 +193,8 @@ func TestPlanArchiveIsMasked(t *testing.T) {
 	b.credential("cloud", map[string]string{"WORD": "library", "NAME": "will be created"})
 	b.run(t.Context())
 	for part, want := range map[string]string{
-		job.PartPlan: savedPlan, job.PartPlanText: "# a ***", job.PartPlanJSON: strings.Replace(shownJSON, "library", mask, 1),
+		job.PartPlan: savedPlan, job.PartPlanText: "# a ***",
+		job.PartPlanJSON: strings.Replace(shownJSON, "library", mask, 1),
 	} {
 		if got := string(b.state.parts[part]); got != want {
 			t.Errorf("%s is %s, want %s", part, got, want)

@@ -45,7 +45,8 @@ func TestTrustReachesTerraformAndTheStateService(t *testing.T) {
 			continue
 		}
 		bundle, err := os.ReadFile(env[name])
-		if err != nil || !strings.Contains(string(bundle), b.state.ca()) || !strings.HasPrefix(string(bundle), string(systemCAs())) {
+		joined := strings.HasPrefix(string(bundle), string(systemCAs())) && strings.Contains(string(bundle), b.state.ca())
+		if err != nil || !joined {
 			t.Errorf("%s: %d bytes, %v", name, len(bundle), err)
 		}
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// Trust is what a Workspace's Pods trust beside the system's CAs: what the class names, and then what the Workspace does.
+// Trust is what a Workspace's Pods trust beside the system's CAs: what the class names, and then what the Workspace
+// does.
 func Trust(w *v1alpha1.Workspace, c *v1alpha1.RunnerClass) []v1alpha1.TrustBundle {
 	var all []v1alpha1.TrustBundle
 	if c != nil {
