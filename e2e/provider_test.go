@@ -150,6 +150,25 @@ func (h hang) limits(w *v1alpha1.Workspace) {
 	}
 }
 
+// TestExpiredToken: a provider that hangs because its token has expired ends the Run, and a new token heals.
+func TestExpiredToken(t *testing.T) {
+	t.Parallel()
+	s := suite.NewSpace(t)
+	s.Faults(t, cloud.Fault{Op: cloud.Configure, Kind: cloud.HangExpired})
+	s.IssueToken(t, "token-that-ends", 0)
+	token := kit.Secret("cloud", map[string]string{"CLOUD_TOKEN": "token-that-ends"})
+	h := hang{op: cloud.Configure, class: job.Stalled}
+	w := s.Workspace("app", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")}, h.limits,
+		func(w *v1alpha1.Workspace) {
+			w.Spec.Credentials = []v1alpha1.Credential{{Name: "cloud", SecretRef: v1alpha1.SecretRef{Name: "cloud"}}}
+		})
+	s.Create(t, token, w)
+	s.AwaitRun(t, w, string(h.class), ended(h.class))
+	s.IssueToken(t, "token-that-lasts", time.Hour)
+	s.Change(t, token, func() { token.StringData = map[string]string{"CLOUD_TOKEN": "token-that-lasts"} })
+	s.AwaitReady(t, w)
+}
+
 // TestLargeState: 20 MiB that hardly compress go there and back, are changed and destroyed.
 func TestLargeState(t *testing.T) {
 	t.Parallel()
