@@ -43,6 +43,7 @@ type Paths struct {
 	Work        string // folder that Terraform runs in
 	Credentials string // folder of the credentials' folders
 	Token       string // token for the state service
+	Trust       string // folder of the trusted bundles
 	Termination string // termination message
 	Temp        string // folder for what is neither the user's nor Terraform's
 	Engines     string // folder of the engine's binary
@@ -55,6 +56,7 @@ func PodPaths() Paths {
 		Work:        job.WorkDir,
 		Credentials: job.CredentialsDir,
 		Token:       job.StateTokenFile,
+		Trust:       job.TrustDir,
 		Termination: job.TerminationMessageFile,
 		Temp:        "/tmp",
 		Engines:     "/usr/local/bin",
@@ -70,6 +72,8 @@ type run struct {
 	proxy  *stateProxy
 	tf     Terraform
 	plans  planReader
+	// trusted are the bundles, in PEM, that are trusted beside the system's CAs; nil for none.
+	trusted []byte
 	// shipper archives the log.
 	shipper *shipper
 	stderr  *tail
@@ -92,6 +96,7 @@ func Run(ctx context.Context, cfg Config) job.Result {
 		r.proxy.close()
 	}
 	r.conclude(err)
+	r.result = r.log.secrets.result(r.result)
 	r.log.printf("== %s in %s: %s", r.result.Class, r.Clock.Since(started).Round(10*time.Millisecond), r.result.Message)
 	if err := r.report(ctx); err != nil {
 		r.log.printf("Reporting the result failed: %v", err)

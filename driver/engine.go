@@ -106,11 +106,11 @@ func cliConfig(m job.PluginMirror) map[string]any {
 	return block{"provider_installation": sources, "disable_checkpoint": true}
 }
 
-func (r *run) initialize(ctx context.Context, _ *pace) error {
+func (r *run) initialize(ctx context.Context, p *pace) error {
 	r.listen()
 	// A module in the image may carry the .terraform folder of another backend.
 	reconfigure := tfexec.Reconfigure(true)
-	return r.interruptible(ctx, func() error {
+	return r.watched(ctx, p, func() error {
 		err := r.tf.InitJSON(ctx, r.said, reconfigure)
 		if old := (*tfexec.ErrVersionMismatch)(nil); errors.As(err, &old) {
 			return r.tf.Init(ctx, reconfigure)
@@ -119,7 +119,7 @@ func (r *run) initialize(ctx context.Context, _ *pace) error {
 	})
 }
 
-func (r *run) plan(ctx context.Context, _ *pace) error {
+func (r *run) plan(ctx context.Context, p *pace) error {
 	r.listen()
 	opts := []tfexec.PlanOption{tfexec.Out(r.planFile())}
 	for _, t := range r.Params.Targets {
@@ -128,7 +128,7 @@ func (r *run) plan(ctx context.Context, _ *pace) error {
 	for _, a := range r.Params.Replace {
 		opts = append(opts, tfexec.Replace(a))
 	}
-	return r.interruptible(ctx, func() error {
+	return r.watched(ctx, p, func() error {
 		changes, err := r.tf.PlanJSON(ctx, r.said, opts...)
 		r.said.anything = r.said.anything || changes
 		return err
@@ -140,7 +140,7 @@ func (r *run) apply(ctx context.Context, p *pace) error {
 	r.listen()
 	r.said.onApply = p.next
 	opts := applyOptions(r.Params)
-	return r.interruptible(ctx, func() error { return r.tf.ApplyJSON(ctx, r.said, opts...) })
+	return r.watched(ctx, p, func() error { return r.tf.ApplyJSON(ctx, r.said, opts...) })
 }
 
 // listen begins with a new stream: what an attempt said says nothing about the next.
@@ -187,7 +187,11 @@ func (r *run) outputs(ctx context.Context, _ *pace) error {
 }
 
 func (r *run) askOutputs(ctx context.Context) (map[string]job.Output, error) {
-	metas, err := r.tf.Output(ctx)
+	var metas map[string]tfexec.OutputMeta
+	err := r.interruptible(ctx, func() (err error) {
+		metas, err = r.tf.Output(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,11 @@ func (r *run) terraformEnv() (map[string]string, error) {
 			return nil, err
 		}
 	}
+	trust, err := r.trustEnv()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(env, trust)
 	maps.Copy(env, given.values)
 	maps.Copy(env, r.proxy.env())
 	return env, nil

@@ -27,7 +27,12 @@ const (
 func TestMain(m *testing.M) {
 	scene, ok := os.LookupEnv(sceneVariable)
 	config, driver := os.LookupEnv(driverVariable)
-	switch {
+	switch hardened := os.Getenv(hardenVariable); {
+	case hardened != "":
+		if err := beHardened(hardened); err != nil {
+			panic(err)
+		}
+		os.Exit(0)
 	case driver:
 		beDriver(config)
 	case strings.HasPrefix(filepath.Base(os.Args[0]), providerPrefix):
@@ -61,24 +66,27 @@ type call struct {
 
 // scenes play every command but version and init, which go well unless the scene says otherwise.
 var scenes = map[string]func(c call) int{
-	"apply":      func(c call) int { return c.applies("apply") },
-	"nochange":   func(c call) int { return c.applies("nochange") },
-	"plan":       planned,
-	"plan-empty": func(c call) int { c.say("nochange"); return 0 },
-	"broken":     func(c call) int { c.say("broken"); return 1 },
-	"exists":     func(c call) int { c.fail("plan-only", `configmaps "a" already exists`); return 1 },
-	"flaky":      flaky,
-	"flaky-init": flakyInit,
-	"stubborn":   func(c call) int { c.fail("", "operation cannot be completed, please retry again"); return 1 },
-	"hangs":      hangs,
-	"stuck":      stuck,
-	"deaf":       deaf,
-	"unsaved":    unsaved,
-	"encrypted":  encrypted,
-	"old":        old,
-	"talks":      talks,
-	"environ":    environ,
-	"killed":     func(call) int { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); return 0 },
+	"apply":         func(c call) int { return c.applies("apply") },
+	"nochange":      func(c call) int { return c.applies("nochange") },
+	"plan":          planned,
+	"plan-empty":    func(c call) int { c.say("nochange"); return 0 },
+	"broken":        func(c call) int { c.say("broken"); return 1 },
+	"exists":        func(c call) int { c.fail("plan-only", `configmaps "a" already exists`); return 1 },
+	"flaky":         flaky,
+	"flaky-init":    flakyInit,
+	"stubborn":      func(c call) int { c.fail("", "operation cannot be completed, please retry again"); return 1 },
+	"hangs":         hangs,
+	"stuck":         stuck,
+	"deaf":          deaf,
+	"unsaved":       unsaved,
+	"encrypted":     encrypted,
+	"old":           old,
+	"talks":         talks,
+	"tells":         tells,
+	"environ":       environ,
+	"hangs-at":      hangsAt,
+	"hangs-at-init": hangsAt,
+	"killed":        func(call) int { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); return 0 },
 }
 
 func act(scene string, args []string) int {

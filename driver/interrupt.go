@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -18,11 +19,13 @@ func (r *run) interruptible(ctx context.Context, engine func() error) error {
 		r.climb(ctx, out)
 	}()
 	err := engine()
+	r.stderr.flush()
 	close(out)
 	<-climbed
 	return err
 }
 
+// climb says at each rung who is asked what, and for how long that has time.
 func (r *run) climb(ctx context.Context, out <-chan struct{}) {
 	select {
 	case <-out:
@@ -30,22 +33,34 @@ func (r *run) climb(ctx context.Context, out <-chan struct{}) {
 	case <-ctx.Done():
 	}
 	grace := r.Params.Timeouts.Grace
-	why := "asked to stop"
-	if err := whyEnded(ctx); errors.Is(err, context.DeadlineExceeded) {
-		why = err.Error()
-	}
-	r.log.printf("== %s: Terraform has %s to finish what is in flight", why, grace)
+	r.log.printf("== %s: Terraform is interrupted and has %s to finish what is in flight and to save its state",
+		stopReason(ctx), grace)
 	if !waits(out, grace) {
 		return
 	}
-	for _, name := range killProviders() {
-		r.log.printf("Killed %s, which did not let Terraform end", name)
+	killed := strings.Join(killProviders(), ", ")
+	if killed == "" {
+		killed = "none is left that could hang"
 	}
+	r.log.printf("== Terraform did not end within %s: its providers are killed (%s), and it has %s to save its state",
+		grace, killed, r.KillDelay)
 	if !waits(out, r.KillDelay) {
 		return
 	}
-	r.log.printf("Killing Terraform, which did not end")
+	r.log.printf("== Terraform did not end within another %s: it is killed with all that it started", r.KillDelay)
 	killEngines()
+}
+
+// stopReason is why the ladder is climbed, for people.
+func stopReason(ctx context.Context) string {
+	err := whyEnded(ctx)
+	if f := (*failure)(nil); errors.As(err, &f) {
+		return f.message
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return err.Error()
+	}
+	return "asked to stop"
 }
 
 // waits tells whether the whole time passed before the end.

@@ -21,13 +21,15 @@ type logWriter struct {
 	out io.Writer
 	// archive, if set, gets the same.
 	archive io.Writer
+	// secrets stand in neither.
+	secrets masker
 }
 
 // line writes text, which may be of several lines, cutting the long ones. A log that can't be written is no reason to
 // stop Terraform.
 func (l *logWriter) line(text string) {
 	var b bytes.Buffer
-	for part := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+	for part := range strings.SplitSeq(strings.TrimSuffix(l.secrets.apply(text), "\n"), "\n") {
 		b.WriteString(cutLine(part))
 		b.WriteByte('\n')
 	}
@@ -59,22 +61,45 @@ func cutLine(line string) string {
 	return fmt.Sprintf("%s ... (%d bytes more)", line[:end], len(line)-end)
 }
 
-// tail passes all on to the log and keeps the end, where the errors are.
+// tail passes all on to the log, in whole lines however it comes, and keeps the end, where the errors are.
 type tail struct {
 	out  *logWriter
 	mu   sync.Mutex
 	kept []byte
+	// begun is a line without its end: half a secret would not be known for one.
+	begun []byte
 }
 
 const maxTail = 32 << 10
 
 func (t *tail) Write(b []byte) (int, error) {
-	t.out.line(string(b))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.kept = append(t.kept, b[max(0, len(b)-maxTail):]...)
 	t.kept = t.kept[max(0, len(t.kept)-maxTail):]
+	t.begun = append(t.begun, b...)
+	if end := bytes.LastIndexByte(t.begun, '\n') + 1; end > 0 {
+		t.out.line(string(t.begun[:end]))
+		t.begun = append([]byte(nil), t.begun[end:]...)
+	}
+	if len(t.begun) > maxMessage {
+		t.pass()
+	}
 	return len(b), nil
+}
+
+// flush passes on a last line that has no end.
+func (t *tail) flush() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pass()
+}
+
+func (t *tail) pass() {
+	if len(t.begun) > 0 {
+		t.out.line(string(t.begun))
+		t.begun = nil
+	}
 }
 
 func (t *tail) String() string {

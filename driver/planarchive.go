@@ -81,19 +81,26 @@ func (r *run) archivePlan(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, planArchiveLimit)
 	defer cancel()
+	// The plan itself is Terraform's, which reads it again.
+	asItIs := func(content []byte) []byte { return content }
 	parts := []struct {
 		name string
 		read func(context.Context, string) ([]byte, error)
+		mask func([]byte) []byte
 	}{
-		{job.PartPlan, func(_ context.Context, path string) ([]byte, error) { return os.ReadFile(path) }},
-		{job.PartPlanText, r.plans.PlanText},
-		{job.PartPlanJSON, r.plans.PlanJSON},
+		{job.PartPlan, func(_ context.Context, path string) ([]byte, error) { return os.ReadFile(path) }, asItIs},
+		{job.PartPlanText, r.plans.PlanText, r.log.secrets.document},
+		{job.PartPlanJSON, r.plans.PlanJSON, r.log.secrets.document},
 	}
 	var errs []error
 	for _, p := range parts {
-		content, err := p.read(ctx, r.planFile())
+		var content []byte
+		err := r.interruptible(ctx, func() (err error) {
+			content, err = p.read(ctx, r.planFile())
+			return err
+		})
 		if err == nil {
-			err = r.client.putPart(ctx, p.name, content)
+			err = r.client.putPart(ctx, p.name, p.mask(content))
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", p.name, err))

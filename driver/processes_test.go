@@ -87,6 +87,7 @@ func TestOutOfMemory(t *testing.T) {
 		{job.ApplyFailed, 1, job.OOMKilled},
 		{job.Canceled, 1, job.Canceled},
 		{job.TimedOut, 1, job.TimedOut},
+		{job.Stalled, 1, job.Stalled},
 	}
 	for _, test := range tests {
 		if got := outOfMemory(test.class, test.kills); got != test.want {

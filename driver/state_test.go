@@ -19,7 +19,7 @@ import (
 )
 
 func (b *bench) proxy() *stateProxy {
-	client, err := newStateClient(b.cfg, &logWriter{out: b.log})
+	client, err := newStateClient(b.cfg, &logWriter{out: b.log}, nil)
 	b.must(err)
 	p, err := startStateProxy(context.WithoutCancel(b.t.Context()), client)
 	b.must(err)
@@ -140,7 +140,7 @@ func TestProxyRereadsTheToken(t *testing.T) {
 func TestClientTrustsOnlyTheCA(t *testing.T) {
 	b := newBench(t)
 	b.cfg.Params.State.CA = "" // the system's
-	client, err := newStateClient(b.cfg, &logWriter{out: b.log})
+	client, err := newStateClient(b.cfg, &logWriter{out: b.log}, nil)
 	b.must(err)
 	_, err = client.once(t.Context(), request{method: "GET", path: "/state"})
 	if unknown := (x509.UnknownAuthorityError{}); !errors.As(err, &unknown) {

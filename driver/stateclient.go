@@ -49,13 +49,14 @@ type answer struct {
 	body   []byte
 }
 
-func newStateClient(cfg Config, log *logWriter) (*stateClient, error) {
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
+func newStateClient(cfg Config, log *logWriter, trusted []byte) (*stateClient, error) {
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: poolOf(trusted)}
 	if ca := cfg.Params.State.CA; ca != "" {
 		tlsConfig.RootCAs = x509.NewCertPool()
 		if !tlsConfig.RootCAs.AppendCertsFromPEM([]byte(ca)) {
 			return nil, invalid("the state service's CA bundle has no certificate in it")
 		}
+		tlsConfig.RootCAs.AppendCertsFromPEM(trusted)
 	}
 	p := cfg.Params
 	return &stateClient{
@@ -121,6 +122,7 @@ func (c *stateClient) once(ctx context.Context, r request) (answer, error) {
 	if err != nil {
 		return answer{}, backoff.Permanent(fmt.Errorf("reading token: %w", err))
 	}
+	c.log.secrets.add(string(token))
 	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +28,8 @@ type stateProxy struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	busy   sync.WaitGroup
+	// heartbeat is Terraform's, which rests while a request is on its way.
+	heartbeat atomic.Pointer[heartbeat]
 
 	mu    sync.Mutex
 	state snapshot
@@ -78,6 +81,7 @@ func (p *stateProxy) env() map[string]string {
 func (p *stateProxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	p.busy.Add(1)
 	defer p.busy.Done()
+	defer p.heartbeat.Load().owes()()
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
 	if err != nil {
 		http.Error(w, "reading request", http.StatusBadRequest)
@@ -144,8 +148,10 @@ func (p *stateProxy) learn(r request, a answer) {
 	switch r.method {
 	case http.MethodGet:
 		p.state, p.current = readSnapshot(a.body), &a
+		p.client.log.secrets.add(sensitive(p.state.outputs)...)
 	case http.MethodPost:
 		p.state, p.current = readSnapshot(r.body), &answer{http.StatusOK, r.body}
+		p.client.log.secrets.add(sensitive(p.state.outputs)...)
 	case "LOCK":
 		p.lock, p.current = lockInfo{lockID(r.body), r.body}, nil
 	case "UNLOCK":

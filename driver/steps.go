@@ -108,6 +108,9 @@ func (r *run) failed(ctx context.Context, err error, s step) *failure {
 	}
 	if ctx.Err() != nil {
 		err = whyEnded(ctx)
+		if f := (*failure)(nil); errors.As(err, &f) {
+			return f
+		}
 		return &failure{classify.Failure(err, nil, s.fails), stopMessage(err, s)}
 	}
 	errs := r.said.errors
@@ -142,9 +145,10 @@ func stopMessage(err error, s step) string {
 	return s.name + " was stopped before its end"
 }
 
-// whyEnded is the deadline that passed, or context.Canceled.
+// whyEnded is the deadline that passed, the failure that ended the step from outside Terraform, or context.Canceled.
 func whyEnded(ctx context.Context) error {
-	if cause := context.Cause(ctx); errors.Is(cause, context.DeadlineExceeded) {
+	cause := context.Cause(ctx)
+	if f := (*failure)(nil); errors.As(cause, &f) || errors.Is(cause, context.DeadlineExceeded) {
 		return cause
 	}
 	return ctx.Err()

@@ -22,6 +22,8 @@ type stream struct {
 	log *logWriter
 	// onApply is called when the plan is made and has changes.
 	onApply func()
+	// heartbeat, if set, is told of all that comes.
+	heartbeat *heartbeat
 
 	errors     []diagnostic
 	errorTotal int
@@ -41,10 +43,12 @@ func newStream(log *logWriter) *stream { return &stream{log: log, onApply: func(
 func (s *stream) Write(line []byte) (int, error) {
 	m, ok := parse(line)
 	if !ok {
+		s.heartbeat.hearText(string(line))
 		s.log.line(string(line))
 		return len(line), nil
 	}
 	s.enterApply(m)
+	s.heartbeat.hear(m)
 	for _, text := range render(m) {
 		s.log.line(text)
 	}

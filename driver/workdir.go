@@ -15,14 +15,19 @@ import (
 
 // prepare makes everything that Terraform needs to start.
 func (r *run) prepare(ctx context.Context, _ *pace) error {
+	untrusted := r.readTrust()
 	var err error
-	if r.client, err = newStateClient(r.Config, r.log); err != nil {
+	if r.client, err = newStateClient(r.Config, r.log, r.trusted); err != nil {
 		return err
 	}
 	r.shipper.start(context.WithoutCancel(ctx), r.client.putChunk)
+	if untrusted != nil {
+		return untrusted // now that there is somebody to be told
+	}
 	if r.spec, err = readSpec(r.Paths.Spec); err != nil {
 		return err
 	}
+	r.learnSecrets()
 	if err := r.fillWorkDir(); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -111,8 +112,7 @@ type finder struct{ cache client.Reader }
 func (f finder) all(ctx context.Context, _ client.Object) []reconcile.Request { return f.list(ctx) }
 
 func (f finder) bySecret(ctx context.Context, o client.Object) []reconcile.Request {
-	found := f.list(ctx, client.InNamespace(o.GetNamespace()),
-		client.MatchingFields{indexReferences: inputs.SecretReference(o.GetName())})
+	found := f.referring(ctx, o.GetNamespace(), inputs.SecretReference(o.GetName()))
 	// The outputs' Secret is made anew when somebody edits or deletes it.
 	if owner := metav1.GetControllerOf(o); owner != nil && owner.Kind == "Workspace" {
 		found = append(found, one(o.GetNamespace(), owner.Name)...)
@@ -121,8 +121,20 @@ func (f finder) bySecret(ctx context.Context, o client.Object) []reconcile.Reque
 }
 
 func (f finder) byConfigMap(ctx context.Context, o client.Object) []reconcile.Request {
-	return f.list(ctx, client.InNamespace(o.GetNamespace()),
-		client.MatchingFields{indexReferences: inputs.ConfigMapReference(o.GetName())})
+	return f.referring(ctx, o.GetNamespace(), inputs.ConfigMapReference(o.GetName()))
+}
+
+// referring are the Workspaces of a namespace that name the object, or whose RunnerClass may.
+func (f finder) referring(ctx context.Context, namespace, reference string) []reconcile.Request {
+	var classes v1alpha1.RunnerClassList
+	if f.cache.List(ctx, &classes) == nil {
+		for i := range classes.Items {
+			if slices.Contains(inputs.TrustReferences(classes.Items[i].Spec.Trust), reference) {
+				return f.list(ctx, client.InNamespace(namespace))
+			}
+		}
+	}
+	return f.list(ctx, client.InNamespace(namespace), client.MatchingFields{indexReferences: reference})
 }
 
 func (f finder) list(ctx context.Context, opts ...client.ListOption) []reconcile.Request {

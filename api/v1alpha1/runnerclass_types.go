@@ -44,6 +44,12 @@ type RunnerClassSpec struct {
 	Retry *Retry `json:"retry,omitempty"`
 	// +optional
 	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
+	// trust is what is trusted beside the system's CAs, by everything in the Pod. A bundle is looked up in the namespace
+	// of each Workspace.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Trust []TrustBundle `json:"trust,omitempty"`
 	// pluginMirror is where terraform init finds providers.
 	// +optional
 	PluginMirror *PluginMirror `json:"pluginMirror,omitempty"`

@@ -144,7 +144,7 @@ func TestDurationsAreValidated(t *testing.T) {
 	}
 	for field, name := range map[string]string{
 		"timeouts: {init: %s}": "init", "timeouts: {plan: %s}": "plan", "timeouts: {apply: %s}": "apply",
-		"timeouts: {grace: %s}": "grace", "retry: {minDelay: %s}": "minDelay", "retry: {maxDelay: %s}": "maxDelay",
+		"timeouts: {stall: %s}": "stall", "timeouts: {grace: %s}": "grace", "retry: {minDelay: %s}": "minDelay", "retry: {maxDelay: %s}": "maxDelay",
 	} {
 		for _, bad := range []string{"0s", "-5s", "1d", "banana", "'5'", "721h", "''", "1h 30m"} {
 			rows = append(rows,
@@ -158,6 +158,18 @@ func TestDurationsAreValidated(t *testing.T) {
 		{"a class without an image", "imagePullPolicy: Always", "spec.image"},
 		{"a mirror that isn't https", "image: x\npluginMirror: {url: 'http://mirror/'}", "spec.pluginMirror.url"},
 	})
+}
+
+func TestTrustIsValidated(t *testing.T) {
+	const oneOf = "set exactly one of configMapName, secretName"
+	for kind, rest := range map[string]string{"Workspace": source, "RunnerClass": "image: x\n"} {
+		check(t, kind, []row{
+			{"both kinds", rest + "trust: [{configMapName: a, key: k}, {secretName: a, key: k}]", ""},
+			{"none named", rest + "trust: [{key: k}]", oneOf},
+			{"both named", rest + "trust: [{configMapName: a, secretName: b, key: k}]", oneOf},
+			{"no key", rest + "trust: [{configMapName: a}]", "key"},
+		})
+	}
 }
 
 func TestScheduleIsValidated(t *testing.T) {

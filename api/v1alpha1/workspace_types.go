@@ -92,6 +92,12 @@ type WorkspaceSpec struct {
 	// +optional
 	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
 
+	// trust is what is trusted beside the system's CAs and the RunnerClass's, by everything in the Pod.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Trust []TrustBundle `json:"trust,omitempty"`
+
 	// suspend stops new Runs from being started; one that goes on is finished. A deletion is carried out all the same.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -266,6 +272,13 @@ type Timeouts struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self) > duration('0s') && duration(self) <= duration('720h')",message="apply is a duration such as 90s or 1h30m, over 0 and at most 720h"
 	Apply *metav1.Duration `json:"apply,omitempty"`
+	// stall is for how long Terraform may make no progress before it is ended; "Still creating..." is no progress. A
+	// resource that takes longer than that to be made needs a longer one.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self) > duration('0s') && duration(self) <= duration('720h')",message="stall is a duration such as 90s or 1h30m, over 0 and at most 720h"
+	Stall *metav1.Duration `json:"stall,omitempty"`
 	// grace is how long Terraform may take to finish what is in flight after it was asked to stop.
 	// +optional
 	// +kubebuilder:validation:Type=string

@@ -29,7 +29,7 @@ func main() {
 func run(ctx context.Context, args []string) bool {
 	paths := driver.PodPaths()
 	params, err := parse(args)
-	if err != nil {
+	if err = errors.Join(err, driver.Harden()); err != nil {
 		fmt.Fprintln(os.Stderr, errors.Join(err, driver.Refuse(paths, err)))
 		return false
 	}

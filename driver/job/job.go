@@ -30,6 +30,8 @@ const (
 	WorkDir = "/workspace"
 	// CredentialsDir holds one folder for each credential, with one file for each environment variable.
 	CredentialsDir = "/credentials"
+	// TrustDir holds the trusted bundles, in the order of Params.Trust: TrustFile names each.
+	TrustDir = "/trust"
 	// StateTokenFile is the Pod-bound token for the state service.
 	StateTokenFile = "/var/run/secrets/plumbline/state/token"
 	// StateAudience is that token's audience.
@@ -79,9 +81,13 @@ type Params struct {
 	Replace   []string  `json:"replace,omitempty"`
 	Timeouts  Timeouts  `json:"timeouts"`
 	// PassEnv names the container's environment variables that Terraform gets too.
-	PassEnv      []string     `json:"passEnv,omitempty"`
-	PluginMirror PluginMirror `json:"pluginMirror"`
-	State        State        `json:"state"`
+	PassEnv []string `json:"passEnv,omitempty"`
+	// Trust says of each bundle in TrustDir where it comes from, for people.
+	Trust []string `json:"trust,omitempty"`
+	// SecretVariables names the variables whose values come from Secrets: they are masked in what the driver writes.
+	SecretVariables []string     `json:"secretVariables,omitempty"`
+	PluginMirror    PluginMirror `json:"pluginMirror"`
+	State           State        `json:"state"`
 }
 
 // Timeouts end the steps; each includes the step's retries. In JSON they are nanoseconds, as time.Duration is.
@@ -89,6 +95,8 @@ type Timeouts struct {
 	Init  time.Duration `json:"init"`
 	Plan  time.Duration `json:"plan"`
 	Apply time.Duration `json:"apply"`
+	// Stall is for how long Terraform may make no progress; 0, from an older release, for the default.
+	Stall time.Duration `json:"stall"`
 	Grace time.Duration `json:"grace"`
 }
 

@@ -36,6 +36,8 @@ const (
 	FailAfter Kind = "fail-after"
 	// Hang: the operation doesn't end until the fault is taken away; asking it to stop doesn't help.
 	Hang Kind = "hang"
+	// HangExpired hangs as Hang does when the provider's token has expired, which one that the cloud doesn't know has.
+	HangExpired Kind = "hang-expired"
 	// Delay: the operation waits Seconds first.
 	Delay Kind = "delay"
 	// Print: the provider writes MiB to stderr.
@@ -60,6 +62,8 @@ type Fault struct {
 	Seconds int    `json:"seconds,omitempty"`
 }
 
+func (f Fault) hangs() bool { return f.Kind == Hang || f.Kind == HangExpired }
+
 // Orders are what the provider itself has to do about an operation that it began.
 type Orders struct {
 	Fail      string `json:"fail,omitempty"`
@@ -81,12 +85,15 @@ type space struct {
 	things map[string]string
 	faults []Fault
 	begun  map[string]int
+	tokens map[string]time.Time // until when each is good
 	// changed is closed and made anew whenever something changes: hanging and waiting callers look again.
 	changed chan struct{}
 }
 
 func newSpace() *space {
-	return &space{things: map[string]string{}, begun: map[string]int{}, changed: make(chan struct{})}
+	return &space{
+		things: map[string]string{}, begun: map[string]int{}, tokens: map[string]time.Time{}, changed: make(chan struct{}),
+	}
 }
 
 func (s *space) broadcast() {
@@ -102,10 +109,26 @@ func (s *space) setFaults(faults []Fault) {
 	s.broadcast()
 }
 
-// begin notes an operation and meets its faults. It comes back when the provider may go on.
-func (s *space) begin(ctx context.Context, op string) (Orders, error) {
+// issue makes a token good for a while.
+func (s *space) issue(token string, until time.Time) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.tokens[token] = until
+}
+
+func (s *space) expired(token string) bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return !time.Now().Before(s.tokens[token])
+}
+
+// begin notes an operation of a provider with a token, and meets its faults. It comes back when the provider may go on.
+func (s *space) begin(ctx context.Context, op, token string) (Orders, error) {
 	var o Orders
 	for _, f := range s.meet(op) {
+		if f.Kind == HangExpired && !s.expired(token) {
+			continue
+		}
 		if err := s.wait(ctx, f); err != nil {
 			return o, err
 		}
@@ -117,7 +140,7 @@ func (s *space) begin(ctx context.Context, op string) (Orders, error) {
 // wait keeps the provider waiting for as long as the fault wants it to.
 func (s *space) wait(ctx context.Context, f Fault) error {
 	switch f.Kind {
-	case Hang:
+	case Hang, HangExpired:
 		return s.await(ctx, func() bool { return !s.hangs(f.Op) })
 	case Delay:
 		select {
@@ -160,7 +183,7 @@ func (s *space) meet(op string) []Fault {
 		}
 		met = append(met, f)
 		// A fault that hangs stays, for it is its removal that ends it.
-		if f.Times != 1 || f.Kind == Hang {
+		if f.Times != 1 || f.hangs() {
 			f.Times = max(0, f.Times-1)
 			left = append(left, f)
 		}
@@ -173,7 +196,7 @@ func (s *space) meet(op string) []Fault {
 // hangs is only called with the mutex held.
 func (s *space) hangs(op string) bool {
 	for _, f := range s.faults {
-		if f.Op == op && f.Kind == Hang && f.After == 0 {
+		if f.Op == op && f.hangs() && f.After == 0 {
 			return true
 		}
 	}

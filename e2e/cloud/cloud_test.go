@@ -64,7 +64,7 @@ func TestFaultsAreUsedUp(t *testing.T) {
 		{Op: Create, Kind: Fail, Message: "no", Times: 2}, {Op: Create, Kind: Print, MiB: 3},
 	})
 	for _, want := range []Orders{{Fail: "no", PrintMiB: 3}, {Fail: "no", PrintMiB: 3}, {PrintMiB: 3}} {
-		got, err := s.begin(t.Context(), Create)
+		got, err := s.begin(t.Context(), Create, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func TestAFaultLetsTheFirstPass(t *testing.T) {
 	s := newSpace()
 	s.setFaults([]Fault{{Op: Create, Kind: Fail, Message: "no", After: 1, Times: 1}})
 	for i, want := range []string{"", "no", ""} {
-		if o, err := s.begin(t.Context(), Create); err != nil || o.Fail != want {
+		if o, err := s.begin(t.Context(), Create, ""); err != nil || o.Fail != want {
 			t.Errorf("operation %d: got %q, %v, want %q", i, o.Fail, err, want)
 		}
 	}
@@ -89,7 +89,7 @@ func TestHangEndsWithTheFault(t *testing.T) {
 	s.setFaults([]Fault{{Op: Read, Kind: Hang, Times: 1}})
 	ended := make(chan error)
 	go func() {
-		_, err := s.begin(t.Context(), Read)
+		_, err := s.begin(t.Context(), Read, "")
 		ended <- err
 	}()
 	if n, err := s.count(t.Context(), Read, 1); err != nil || n != 1 {
@@ -103,5 +103,55 @@ func TestHangEndsWithTheFault(t *testing.T) {
 	s.setFaults(nil)
 	if err := <-ended; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestHangOfAnExpiredToken: a good token passes; one that expired, or that nobody knows, hangs until the fault is gone.
+func TestHangOfAnExpiredToken(t *testing.T) {
+	server := httptest.NewServer(NewServer())
+	defer server.Close()
+	begin := func(token string) error {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/spaces/a/operations/read", nil)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		return res.Body.Close()
+	}
+	for _, s := range []step{
+		{"PUT", "/spaces/a/tokens/good?seconds=3600", "", 200, ""},
+		{"PUT", "/spaces/a/tokens/old?seconds=0", "", 200, ""},
+		{"PUT", "/spaces/a/faults", `[{"op": "read", "kind": "hang-expired"}]`, 200, ""},
+	} {
+		if status, answer := s.take(t, server.URL); status != s.status {
+			t.Fatalf("%s: %d %s", s.path, status, answer)
+		}
+	}
+	if err := begin("good"); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	for _, token := range []string{"old", "unknown"} {
+		go func() { ended <- begin(token) }()
+	}
+	if status, answer := (step{"GET", "/spaces/a/operations/read?atleast=3", "", 200, "3"}).take(t, server.URL); answer != "3" {
+		t.Fatalf("begun: %d %s", status, answer)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("it did not hang: %v", err)
+	default:
+	}
+	if status, _ := (step{"PUT", "/spaces/a/faults", `[]`, 200, ""}).take(t, server.URL); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // maxBody is more than any test sends.
@@ -25,6 +26,7 @@ func NewServer() *Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("PUT /spaces/{space}/faults", s.faults)
+	mux.HandleFunc("PUT /spaces/{space}/tokens/{token}", s.issue)
 	mux.HandleFunc("POST /spaces/{space}/operations/{op}", s.begin)
 	mux.HandleFunc("GET /spaces/{space}/operations/{op}", s.count)
 	mux.HandleFunc("GET /spaces/{space}/things", s.list)
@@ -52,8 +54,18 @@ func (s *Server) faults(w http.ResponseWriter, r *http.Request) {
 	s.space(r).setFaults(faults)
 }
 
+// issue makes a token good for ?seconds=n from now on.
+func (s *Server) issue(w http.ResponseWriter, r *http.Request) {
+	seconds, err := strconv.Atoi(r.URL.Query().Get("seconds"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.space(r).issue("Bearer "+r.PathValue("token"), time.Now().Add(time.Duration(seconds)*time.Second))
+}
+
 func (s *Server) begin(w http.ResponseWriter, r *http.Request) {
-	orders, err := s.space(r).begin(r.Context(), r.PathValue("op"))
+	orders, err := s.space(r).begin(r.Context(), r.PathValue("op"), r.Header.Get("Authorization"))
 	answer(w, orders, err)
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -84,6 +85,16 @@ func (s *Space) Faults(t testing.TB, faults ...cloud.Fault) {
 	}
 	if err := s.cloud("PUT", "/spaces/"+s.Name+"/faults").Body(body).Do(t.Context()).Error(); err != nil {
 		t.Fatalf("setting faults: %v", err)
+	}
+}
+
+// IssueToken makes a token good in the cloud for a while; with 0 it has expired.
+func (s *Space) IssueToken(t testing.TB, token string, lasts time.Duration) {
+	t.Helper()
+	err := s.cloud("PUT", "/spaces/"+s.Name+"/tokens/"+token).
+		Param("seconds", strconv.Itoa(int(lasts.Seconds()))).Do(t.Context()).Error()
+	if err != nil {
+		t.Fatalf("issuing a token: %v", err)
 	}
 }
 

@@ -92,14 +92,14 @@ func (r resolver) lookUp(ctx context.Context, v v1alpha1.Variable) (string, erro
 		}
 		return string(value), nil
 	}
-	return r.configMapKey(ctx, v.ValueFrom.ConfigMapKeyRef, v.Name)
+	return r.configMapKey(ctx, v.ValueFrom.ConfigMapKeyRef, fmt.Sprintf("variable %q", v.Name))
 }
 
-func (r resolver) configMapKey(ctx context.Context, ref *v1alpha1.KeyRef, variable string) (string, error) {
+func (r resolver) configMapKey(ctx context.Context, ref *v1alpha1.KeyRef, wantedBy string) (string, error) {
 	var cm corev1.ConfigMap
 	err := r.live.Get(ctx, types.NamespacedName{Namespace: r.workspace.Namespace, Name: ref.Name}, &cm)
 	if apierrors.IsNotFound(err) {
-		return "", missing("ConfigMap %q does not exist (variable %q)", ref.Name, variable)
+		return "", missing("ConfigMap %q does not exist (%s)", ref.Name, wantedBy)
 	}
 	if err != nil {
 		return "", fmt.Errorf("reading ConfigMap %q: %w", ref.Name, err)
@@ -110,7 +110,7 @@ func (r resolver) configMapKey(ctx context.Context, ref *v1alpha1.KeyRef, variab
 	if value, ok := cm.BinaryData[ref.Key]; ok {
 		return string(value), nil
 	}
-	return "", missing("ConfigMap %q has no key %q (variable %q)", ref.Name, ref.Key, variable)
+	return "", missing("ConfigMap %q has no key %q (%s)", ref.Name, ref.Key, wantedBy)
 }
 
 func (r resolver) credentials(ctx context.Context) ([]render.Credential, error) {
@@ -201,6 +201,7 @@ func References(w *v1alpha1.Workspace) []string {
 	for _, c := range w.Spec.Credentials {
 		refs = append(refs, SecretReference(c.SecretRef.Name))
 	}
+	refs = append(refs, TrustReferences(w.Spec.Trust)...)
 	slices.Sort(refs)
 	return slices.Compact(refs)
 }

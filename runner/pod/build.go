@@ -135,6 +135,12 @@ func params(in Input, t merged) job.Params {
 	for _, e := range t.env() {
 		p.PassEnv = append(p.PassEnv, e.Name)
 	}
+	p.Trust = trustNames(in)
+	for _, v := range in.Workspace.Spec.Variables {
+		if v.ValueFrom != nil && v.ValueFrom.SecretKeyRef != nil {
+			p.SecretVariables = append(p.SecretVariables, v.Name)
+		}
+	}
 	if m := in.Class.Spec.PluginMirror; m != nil {
 		p.PluginMirror = job.PluginMirror{Path: m.Path, URL: m.URL, Direct: m.Direct}
 	}
@@ -157,7 +163,7 @@ func volumes(in Input) []corev1.Volume {
 			Secret: &corev1.SecretVolumeSource{SecretName: c.SecretRef.Name},
 		}})
 	}
-	return all
+	return append(all, trustVolumes(in)...)
 }
 
 func mounts(in Input) []corev1.VolumeMount {
@@ -172,7 +178,7 @@ func mounts(in Input) []corev1.VolumeMount {
 			Name: credentialVolume(c.Name), MountPath: job.CredentialsDir + "/" + c.Name, ReadOnly: true,
 		})
 	}
-	return all
+	return append(all, trustMounts(in)...)
 }
 
 func credentialVolume(name string) string { return names.Label("credential-" + name) }
@@ -196,6 +202,7 @@ func timeouts(in Input) job.Timeouts {
 		Init:  shorter(10*time.Minute, c.Init, w.Init),
 		Plan:  shorter(30*time.Minute, c.Plan, w.Plan),
 		Apply: shorter(60*time.Minute, c.Apply, w.Apply),
+		Stall: shorter(10*time.Minute, c.Stall, w.Stall),
 		Grace: shorter(60*time.Second, c.Grace, w.Grace),
 	}
 }

@@ -101,6 +101,9 @@ func (r *Reconciler) prepare(ctx context.Context, in Input) (prepared, error) {
 	if err != nil {
 		return prepared{}, err
 	}
+	if err := inputs.Trust(ctx, r.Live, in.Workspace, class); err != nil {
+		return prepared{}, err
+	}
 	state, err := r.State()
 	if err != nil {
 		return prepared{}, fmt.Errorf("finding the state service: %w", err)

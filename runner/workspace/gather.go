@@ -35,6 +35,9 @@ func (r *Reconciler) gather(ctx context.Context, w *v1alpha1.Workspace) (Input, 
 		if err := r.digest(ctx, &in); err != nil {
 			return Input{}, err
 		}
+		if err := in.lacks(inputs.Trust(ctx, r.Live, w, class)); err != nil {
+			return Input{}, err
+		}
 	}
 	in.ticks()
 	return in, nil

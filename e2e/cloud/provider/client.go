@@ -12,7 +12,7 @@ import (
 )
 
 // client speaks to one space of the cloud.
-type client struct{ base string }
+type client struct{ base, token string }
 
 // orders are cloud.Orders of the product's module: what is to go wrong.
 type orders struct {
@@ -53,6 +53,7 @@ func (c client) call(ctx context.Context, method, path, body string, answer any)
 	if err != nil {
 		return err
 	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

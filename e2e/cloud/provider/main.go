@@ -7,8 +7,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log"
+	"os"
 
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
@@ -31,6 +33,7 @@ type cloudProvider struct{}
 type providerConfig struct {
 	Endpoint types.String `tfsdk:"endpoint"`
 	Space    types.String `tfsdk:"space"`
+	Token    types.String `tfsdk:"token"`
 }
 
 func (cloudProvider) Metadata(_ context.Context, _ provider.MetadataRequest, res *provider.MetadataResponse) {
@@ -41,6 +44,9 @@ func (cloudProvider) Schema(_ context.Context, _ provider.SchemaRequest, res *pr
 	res.Schema = schema.Schema{Attributes: map[string]schema.Attribute{
 		"endpoint": schema.StringAttribute{Required: true, Description: "base URL of the cloud's API"},
 		"space":    schema.StringAttribute{Required: true, Description: "part of the cloud that belongs to one test"},
+		"token": schema.StringAttribute{
+			Optional: true, Sensitive: true, Description: "what the provider has to show; CLOUD_TOKEN otherwise",
+		},
 	}}
 }
 
@@ -50,7 +56,10 @@ func (cloudProvider) Configure(ctx context.Context, req provider.ConfigureReques
 	if res.Diagnostics.HasError() {
 		return
 	}
-	api := client{base: config.Endpoint.ValueString() + "/spaces/" + config.Space.ValueString()}
+	api := client{
+		base:  config.Endpoint.ValueString() + "/spaces/" + config.Space.ValueString(),
+		token: cmp.Or(config.Token.ValueString(), os.Getenv("CLOUD_TOKEN")),
+	}
 	if o := api.operation(ctx, "configure", &res.Diagnostics); o.begin() {
 		res.ResourceData = api
 		o.end()
