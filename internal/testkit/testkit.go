@@ -95,7 +95,7 @@ func (b *WorkspaceBuilder) FromConfigMap(name, configMap, key string) *Workspace
 
 // Credential adds a Secret whose keys become environment variables.
 func (b *WorkspaceBuilder) Credential(name, secret string) *WorkspaceBuilder {
-	c := v1alpha1.Credential{Name: name, SecretRef: v1alpha1.SecretRef{Name: secret}}
+	c := v1alpha1.Credential{Name: name, SecretRef: &v1alpha1.SecretRef{Name: secret}}
 	b.w.Spec.Credentials = append(b.w.Spec.Credentials, c)
 	return b
 }
