@@ -2,6 +2,7 @@
 //
 //	Params (arguments) + Spec and files (Secret) + credentials (Secrets)
 //	  --prepare--> work folder, environment, loopback proxy to the state service
+//	  --credentials--> Vault's answers, for the environment, files and variables; renewed until the end, then revoked
 //	  --init, plan, apply--> Terraform's -json stream --> readable log and the few facts that decide
 //	  --outputs--> state service
 //	  --report--> job.Result to the state service and to the termination message, both always
@@ -31,6 +32,8 @@ type Config struct {
 	LookupEnv func(string) (string, bool)
 	Stdout    io.Writer
 	Clock     clock.PassiveClock
+	// Login logs in to Vault.
+	Login Login
 	// RetryDelay is the wait before the second attempt at something; it doubles from there.
 	RetryDelay time.Duration
 	// KillDelay lies between killing the providers and killing Terraform, which needs a moment to save its state.
@@ -43,6 +46,9 @@ type Paths struct {
 	Work        string // folder that Terraform runs in
 	Credentials string // folder of the credentials' folders
 	Token       string // token for the state service
+	VaultToken  string // token for Vault
+	Tokens      string // folder of the folders of other tokens
+	Grants      string // folder in memory for what Vault gives
 	Termination string // termination message
 	Temp        string // folder for what is neither the user's nor Terraform's
 	Engines     string // folder of the engine's binary
@@ -55,6 +61,9 @@ func PodPaths() Paths {
 		Work:        job.WorkDir,
 		Credentials: job.CredentialsDir,
 		Token:       job.StateTokenFile,
+		VaultToken:  job.VaultTokenFile,
+		Tokens:      job.TokensDir,
+		Grants:      job.GrantsDir,
 		Termination: job.TerminationMessageFile,
 		Temp:        "/tmp",
 		Engines:     "/usr/local/bin",
@@ -70,6 +79,9 @@ type run struct {
 	proxy  *stateProxy
 	tf     Terraform
 	plans  planReader
+	access access
+	// secrets are values that must be told to nobody.
+	secrets []string
 	// shipper archives the log.
 	shipper *shipper
 	stderr  *tail
@@ -96,6 +108,7 @@ func Run(ctx context.Context, cfg Config) job.Result {
 	if err := r.report(ctx); err != nil {
 		r.log.printf("Reporting the result failed: %v", err)
 	}
+	r.revoke(ctx)
 	r.archive(ctx)
 	return r.result
 }

@@ -30,11 +30,7 @@ func (r *run) climb(ctx context.Context, out <-chan struct{}) {
 	case <-ctx.Done():
 	}
 	grace := r.Params.Timeouts.Grace
-	why := "asked to stop"
-	if err := whyEnded(ctx); errors.Is(err, context.DeadlineExceeded) {
-		why = err.Error()
-	}
-	r.log.printf("== %s: Terraform has %s to finish what is in flight", why, grace)
+	r.log.printf("== %s: Terraform has %s to finish what is in flight", stopReason(ctx), grace)
 	if !waits(out, grace) {
 		return
 	}
@@ -46,6 +42,18 @@ func (r *run) climb(ctx context.Context, out <-chan struct{}) {
 	}
 	r.log.printf("Killing Terraform, which did not end")
 	killEngines()
+}
+
+// stopReason is why the ladder is climbed, for people.
+func stopReason(ctx context.Context) string {
+	err := whyEnded(ctx)
+	if f := (*failure)(nil); errors.As(err, &f) {
+		return f.message
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return err.Error()
+	}
+	return "asked to stop"
 }
 
 // waits tells whether the whole time passed before the end.

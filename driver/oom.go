@@ -33,7 +33,7 @@ func oomKills(root string) int {
 // outOfMemory corrects a failure's class: a provider or an engine that was killed only says that a plugin or it itself
 // is gone.
 func outOfMemory(c job.Class, kills int) job.Class {
-	if kills > 0 && c != job.Canceled && c != job.TimedOut {
+	if kills > 0 && c != job.Canceled && c != job.TimedOut && c != job.CredentialsExpired {
 		return job.OOMKilled
 	}
 	return c

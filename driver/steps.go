@@ -36,11 +36,12 @@ type step struct {
 // Limits of the steps that have no timeout in the API, since they only move small things about, and of those that have
 // one but weren't given it.
 const (
-	prepareLimit = time.Minute
-	initLimit    = 10 * time.Minute
-	planLimit    = 30 * time.Minute
-	applyLimit   = time.Hour
-	outputsLimit = 2 * time.Minute
+	prepareLimit     = time.Minute
+	credentialsLimit = 30 * time.Second
+	initLimit        = 10 * time.Minute
+	planLimit        = 30 * time.Minute
+	applyLimit       = time.Hour
+	outputsLimit     = 2 * time.Minute
 )
 
 const maxAttempts = 3
@@ -49,15 +50,17 @@ const maxAttempts = 3
 func table(p job.Params) []unit {
 	var (
 		prepare = step{"prepare", prepareLimit, job.InitFailed}
+		fetched = step{"credentials", cmp.Or(p.Timeouts.Credentials, credentialsLimit), job.CredentialsUnavailable}
 		initial = step{"init", cmp.Or(p.Timeouts.Init, initLimit), job.InitFailed}
 		plan    = step{"plan", cmp.Or(p.Timeouts.Plan, planLimit), job.PlanFailed}
 		apply   = step{"apply", cmp.Or(p.Timeouts.Apply, applyLimit), job.ApplyFailed}
 		outputs = step{"outputs", outputsLimit, job.StateUnavailable}
 	)
-	units := []unit{
-		{[]step{prepare}, 1, (*run).prepare},
-		{[]step{initial}, maxAttempts, (*run).initialize},
+	units := []unit{{[]step{prepare}, 1, (*run).prepare}}
+	if p.Vault != nil {
+		units = append(units, unit{[]step{fetched}, 1, (*run).fetchCredentials})
 	}
+	units = append(units, unit{[]step{initial}, maxAttempts, (*run).initialize})
 	switch p.Operation {
 	case job.Plan:
 		return append(units, unit{[]step{plan}, maxAttempts, (*run).plan})
@@ -75,7 +78,7 @@ func (r *run) try(ctx context.Context, u unit) error {
 	p := newPace(r.Clock, u.steps, r.log.heading)
 	defer func() { r.result.Steps = append(r.result.Steps, p.entered()...) }()
 	attempt := func() error {
-		err := r.attempt(ctx, u, p)
+		err := r.settled(ctx, u, p)
 		if f := (*failure)(nil); err == nil || errors.As(err, &f) && classify.Retryable(f.class) {
 			return err
 		}
@@ -90,6 +93,7 @@ func (r *run) try(ctx context.Context, u unit) error {
 func (r *run) attempt(ctx context.Context, u unit, p *pace) error {
 	paced, stop := p.start(ctx)
 	defer stop()
+	defer r.guarded(p.cancel)()
 	before := oomKills(cgroupRoot)
 	err := u.do(r, paced, p)
 	if err != nil {
@@ -108,6 +112,9 @@ func (r *run) failed(ctx context.Context, err error, s step) *failure {
 	}
 	if ctx.Err() != nil {
 		err = whyEnded(ctx)
+		if f := (*failure)(nil); errors.As(err, &f) {
+			return f
+		}
 		return &failure{classify.Failure(err, nil, s.fails), stopMessage(err, s)}
 	}
 	errs := r.said.errors
@@ -142,9 +149,10 @@ func stopMessage(err error, s step) string {
 	return s.name + " was stopped before its end"
 }
 
-// whyEnded is the deadline that passed, or context.Canceled.
+// whyEnded is the deadline that passed, the failure that ended the step from outside Terraform, or context.Canceled.
 func whyEnded(ctx context.Context) error {
-	if cause := context.Cause(ctx); errors.Is(cause, context.DeadlineExceeded) {
+	cause := context.Cause(ctx)
+	if f := (*failure)(nil); errors.As(cause, &f) || errors.Is(cause, context.DeadlineExceeded) {
 		return cause
 	}
 	return ctx.Err()

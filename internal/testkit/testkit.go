@@ -100,6 +100,13 @@ func (b *WorkspaceBuilder) Credential(name, secret string) *WorkspaceBuilder {
 	return b
 }
 
+// Vault adds a credential from Vault, with its field "key" in the environment variable KEY.
+func (b *WorkspaceBuilder) Vault(name, path string) *WorkspaceBuilder {
+	v := &v1alpha1.VaultCredential{Path: path, Env: map[string]string{"KEY": "key"}}
+	b.w.Spec.Credentials = append(b.w.Spec.Credentials, v1alpha1.Credential{Name: name, Vault: v})
+	return b
+}
+
 // Schedule sets the drift schedule.
 func (b *WorkspaceBuilder) Schedule(schedule string) *WorkspaceBuilder {
 	b.w.Spec.Drift = &v1alpha1.Drift{Schedule: schedule, Action: v1alpha1.DriftCorrect}
@@ -169,6 +176,15 @@ func Class(name string) *v1alpha1.RunnerClass {
 	return &v1alpha1.RunnerClass{ObjectMeta: m, Spec: v1alpha1.RunnerClassSpec{
 		Image: "registry.example/runner:1", ImagePullPolicy: corev1.PullIfNotPresent,
 	}}
+}
+
+// VaultClass is a Class that knows a Vault, and may revoke there.
+func VaultClass(name string) *v1alpha1.RunnerClass {
+	c := Class(name)
+	c.Spec.Vault = &v1alpha1.VaultServer{
+		Address: "https://vault:8200", AuthPath: "auth/jwt", Audience: "vault", Role: "runner", RevokerRole: "revoker",
+	}
+	return c
 }
 
 // Secret holds text.
