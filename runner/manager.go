@@ -29,6 +29,7 @@ import (
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/runner/pod"
+	"github.com/plumbline-dev/plumbline/runner/revoke"
 	"github.com/plumbline-dev/plumbline/runner/run"
 	"github.com/plumbline-dev/plumbline/runner/workspace"
 )
@@ -45,6 +46,9 @@ type Options struct {
 	Logger        logr.Logger
 	State         workspace.State
 	StateLocation func() (job.State, error)
+	// Accessors and Vault are for the credentials of lost Runs.
+	Accessors revoke.Accessors
+	Vault     revoke.Vault
 	// SkipNameValidation lets tests make several managers in one process.
 	SkipNameValidation bool
 }
@@ -112,9 +116,16 @@ func setUp(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	return watchRuns(mgr, o, &run.Reconciler{
+	err = watchRuns(mgr, o, &run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("plumbline"),
 		Clock: o.Clock, State: o.StateLocation,
+	})
+	if err != nil {
+		return err
+	}
+	return watchLost(mgr, o, &revoke.Reconciler{
+		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("plumbline"), Clock: o.Clock,
+		Accessors: o.Accessors, Vault: o.Vault,
 	})
 }
 

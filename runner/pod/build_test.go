@@ -128,7 +128,9 @@ func TestBuild_Params(t *testing.T) {
 	want := job.Params{
 		Version: job.Version, Namespace: testkit.Namespace, Workspace: "vpn", Run: "vpn-1", Operation: job.Apply,
 		Targets: []string{"a.b"}, Replace: []string{"c.d"}, PassEnv: []string{"HTTPS_PROXY"},
-		Timeouts:     job.Timeouts{Init: 10 * time.Minute, Plan: 30 * time.Minute, Apply: time.Hour, Grace: time.Minute},
+		Timeouts: job.Timeouts{
+			Credentials: 30 * time.Second, Init: 10 * time.Minute, Plan: 30 * time.Minute, Apply: time.Hour, Grace: time.Minute,
+		},
 		PluginMirror: job.PluginMirror{Path: "/plugins", Direct: true}, State: in.State,
 	}
 	if diff := cmp.Diff(want, paramsOf(t, Build(in))); diff != "" {
