@@ -44,13 +44,13 @@ func (r *run) terraformEnv() (map[string]string, error) {
 			return nil, err
 		}
 	}
-	if err := r.addGranted(given); err != nil {
-		return nil, err
-	}
 	for name, source := range given.from {
 		if source != podEnv {
 			r.keepSecret(given.values[name])
 		}
+	}
+	if err := r.addGranted(given); err != nil {
+		return nil, err
 	}
 	maps.Copy(env, given.values)
 	maps.Copy(env, r.proxy.env())
