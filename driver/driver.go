@@ -2,6 +2,7 @@
 //
 //	Params (arguments) + Spec and files (Secret) + credentials (Secrets)
 //	  --prepare--> work folder, environment, loopback proxy to the state service
+//	  --credentials--> Vault's answers, for the environment, files and variables; renewed until the end, then revoked
 //	  --init, plan, apply--> Terraform's -json stream --> readable log and the few facts that decide
 //	  --outputs--> state service
 //	  --report--> job.Result to the state service and to the termination message, both always
@@ -31,6 +32,8 @@ type Config struct {
 	LookupEnv func(string) (string, bool)
 	Stdout    io.Writer
 	Clock     clock.PassiveClock
+	// Login logs in to Vault.
+	Login Login
 	// RetryDelay is the wait before the second attempt at something; it doubles from there.
 	RetryDelay time.Duration
 	// KillDelay lies between killing the providers and killing Terraform, which needs a moment to save its state.
@@ -44,6 +47,9 @@ type Paths struct {
 	Credentials string // folder of the credentials' folders
 	Token       string // token for the state service
 	Trust       string // folder of the trusted bundles
+	VaultToken  string // token for Vault
+	Tokens      string // folder of the folders of other tokens
+	Grants      string // folder in memory for what Vault gives
 	Termination string // termination message
 	Temp        string // folder for what is neither the user's nor Terraform's
 	Engines     string // folder of the engine's binary
@@ -57,6 +63,9 @@ func PodPaths() Paths {
 		Credentials: job.CredentialsDir,
 		Token:       job.StateTokenFile,
 		Trust:       job.TrustDir,
+		VaultToken:  job.VaultTokenFile,
+		Tokens:      job.TokensDir,
+		Grants:      job.GrantsDir,
 		Termination: job.TerminationMessageFile,
 		Temp:        "/tmp",
 		Engines:     "/usr/local/bin",
@@ -74,6 +83,7 @@ type run struct {
 	plans  planReader
 	// trusted are the bundles, in PEM, that are trusted beside the system's CAs; nil for none.
 	trusted []byte
+	access  access
 	// shipper archives the log.
 	shipper *shipper
 	stderr  *tail
@@ -101,6 +111,7 @@ func Run(ctx context.Context, cfg Config) job.Result {
 	if err := r.report(ctx); err != nil {
 		r.log.printf("Reporting the result failed: %v", err)
 	}
+	r.revoke(ctx)
 	r.archive(ctx)
 	return r.result
 }

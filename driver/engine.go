@@ -128,6 +128,9 @@ func (r *run) plan(ctx context.Context, p *pace) error {
 	for _, a := range r.Params.Replace {
 		opts = append(opts, tfexec.Replace(a))
 	}
+	for _, f := range r.varFiles() {
+		opts = append(opts, f)
+	}
 	return r.watched(ctx, p, func() error {
 		changes, err := r.tf.PlanJSON(ctx, r.said, opts...)
 		r.said.anything = r.said.anything || changes
@@ -140,6 +143,9 @@ func (r *run) apply(ctx context.Context, p *pace) error {
 	r.listen()
 	r.said.onApply = p.next
 	opts := applyOptions(r.Params)
+	for _, f := range r.varFiles() {
+		opts = append(opts, f)
+	}
 	return r.watched(ctx, p, func() error { return r.tf.ApplyJSON(ctx, r.said, opts...) })
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/terraform-exec/tfexec"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
 // podEnv is the source of the variables that the Pod template names.
@@ -18,7 +20,7 @@ const podEnv = "the Pod template's env"
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // ownEnv are the prefixes of what Plumbline itself sets: overriding it would lead Terraform to another state.
-var ownEnv = []string{"TF_HTTP_", "TF_CLI_CONFIG_FILE", "TERRAFORM_CONFIG", "TF_DATA_DIR"}
+var ownEnv = []string{"TF_HTTP_", "TF_CLI_CONFIG_FILE", "TERRAFORM_CONFIG", "TF_DATA_DIR", job.CredentialsEnv}
 
 // terraformEnv is the whole environment of Terraform: a fixed base, the variables that the Pod template names, and the
 // credentials. Nothing else of the driver's own environment gets there.
@@ -47,8 +49,19 @@ func (r *run) terraformEnv() (map[string]string, error) {
 		return nil, err
 	}
 	maps.Copy(env, trust)
+	for name, source := range given.from {
+		if source != podEnv {
+			r.keepSecret(given.values[name])
+		}
+	}
+	if err := r.addGranted(given); err != nil {
+		return nil, err
+	}
 	maps.Copy(env, given.values)
 	maps.Copy(env, r.proxy.env())
+	if slices.ContainsFunc(r.spec.Vault, func(v job.VaultRequest) bool { return len(v.Files) > 0 }) {
+		env[job.CredentialsEnv] = r.grantedFiles()
+	}
 	return env, nil
 }
 

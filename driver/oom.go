@@ -33,7 +33,11 @@ func oomKills(root string) int {
 // outOfMemory corrects a failure's class: a provider or an engine that was killed only says that a plugin or it itself
 // is gone.
 func outOfMemory(c job.Class, kills int) job.Class {
-	if kills > 0 && c != job.Canceled && c != job.TimedOut && c != job.Stalled {
+	switch c {
+	case job.Canceled, job.TimedOut, job.Stalled, job.CredentialsExpired:
+		return c
+	}
+	if kills > 0 {
 		return job.OOMKilled
 	}
 	return c

@@ -187,3 +187,12 @@ func (c *stateClient) hasOutputs(ctx context.Context, digest string) bool {
 func (c *stateClient) putResult(ctx context.Context, result []byte) error {
 	return c.tell(ctx, request{method: http.MethodPut, path: c.runPath() + "/" + job.PartResult, body: result})
 }
+
+// putAccessors notes by which accessors the Run's Vault tokens can be revoked.
+func (c *stateClient) putAccessors(ctx context.Context, accessors []string) error {
+	b, err := json.Marshal(accessors)
+	if err != nil {
+		return fmt.Errorf("encoding accessors: %w", err)
+	}
+	return c.tell(ctx, request{method: http.MethodPut, path: c.runPath() + "/" + job.PartAccessors, body: b})
+}

@@ -36,11 +36,12 @@ type step struct {
 // Limits of the steps that have no timeout in the API, since they only move small things about, and of those that have
 // one but weren't given it.
 const (
-	prepareLimit = time.Minute
-	initLimit    = 10 * time.Minute
-	planLimit    = 30 * time.Minute
-	applyLimit   = time.Hour
-	outputsLimit = 2 * time.Minute
+	prepareLimit     = time.Minute
+	credentialsLimit = 30 * time.Second
+	initLimit        = 10 * time.Minute
+	planLimit        = 30 * time.Minute
+	applyLimit       = time.Hour
+	outputsLimit     = 2 * time.Minute
 )
 
 const maxAttempts = 3
@@ -49,15 +50,17 @@ const maxAttempts = 3
 func table(p job.Params) []unit {
 	var (
 		prepare = step{"prepare", prepareLimit, job.InitFailed}
+		fetched = step{"credentials", cmp.Or(p.Timeouts.Credentials, credentialsLimit), job.CredentialsUnavailable}
 		initial = step{"init", cmp.Or(p.Timeouts.Init, initLimit), job.InitFailed}
 		plan    = step{"plan", cmp.Or(p.Timeouts.Plan, planLimit), job.PlanFailed}
 		apply   = step{"apply", cmp.Or(p.Timeouts.Apply, applyLimit), job.ApplyFailed}
 		outputs = step{"outputs", outputsLimit, job.StateUnavailable}
 	)
-	units := []unit{
-		{[]step{prepare}, 1, (*run).prepare},
-		{[]step{initial}, maxAttempts, (*run).initialize},
+	units := []unit{{[]step{prepare}, 1, (*run).prepare}}
+	if p.Vault != nil {
+		units = append(units, unit{[]step{fetched}, 1, (*run).fetchCredentials})
 	}
+	units = append(units, unit{[]step{initial}, maxAttempts, (*run).initialize})
 	switch p.Operation {
 	case job.Plan:
 		return append(units, unit{[]step{plan}, maxAttempts, (*run).plan})
@@ -75,7 +78,7 @@ func (r *run) try(ctx context.Context, u unit) error {
 	p := newPace(r.Clock, u.steps, r.log.heading)
 	defer func() { r.result.Steps = append(r.result.Steps, p.entered()...) }()
 	attempt := func() error {
-		err := r.attempt(ctx, u, p)
+		err := r.settled(ctx, u, p)
 		if f := (*failure)(nil); err == nil || errors.As(err, &f) && classify.Retryable(f.class) {
 			return err
 		}
@@ -90,6 +93,7 @@ func (r *run) try(ctx context.Context, u unit) error {
 func (r *run) attempt(ctx context.Context, u unit, p *pace) error {
 	paced, stop := p.start(ctx)
 	defer stop()
+	defer r.guarded(p.cancel)()
 	before := oomKills(cgroupRoot)
 	err := u.do(r, paced, p)
 	if err != nil {

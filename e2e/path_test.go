@@ -51,7 +51,7 @@ func TestApplyDriftRerunDelete(t *testing.T) {
 	w := s.Workspace("app", map[string]string{"main.tf": configMap}, variables(t, "namespace", s.Name, "colour", "blue"),
 		schedule("@every 15s", v1alpha1.DriftCorrect), func(w *v1alpha1.Workspace) {
 			w.Spec.RunnerClassName = ""
-			w.Spec.Credentials = []v1alpha1.Credential{{Name: "kube", SecretRef: v1alpha1.SecretRef{Name: "deployer"}}}
+			w.Spec.Credentials = []v1alpha1.Credential{{Name: "kube", SecretRef: &v1alpha1.SecretRef{Name: "deployer"}}}
 		})
 	s.Create(t, w)
 	s.AwaitReady(t, w)

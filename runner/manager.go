@@ -30,6 +30,7 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/runner/aggregation"
 	"github.com/plumbline-dev/plumbline/runner/pod"
+	"github.com/plumbline-dev/plumbline/runner/revoke"
 	"github.com/plumbline-dev/plumbline/runner/run"
 	"github.com/plumbline-dev/plumbline/runner/workspace"
 )
@@ -46,6 +47,9 @@ type Options struct {
 	Logger        logr.Logger
 	State         workspace.State
 	StateLocation func() (job.State, error)
+	// Accessors and Vault are for the credentials of lost Runs.
+	Accessors revoke.Accessors
+	Vault     revoke.Vault
 	// SkipNameValidation lets tests make several managers in one process.
 	SkipNameValidation bool
 }
@@ -124,7 +128,10 @@ func setUp(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("adding the keeper of the API for people: %w", err)
 	}
-	return nil
+	return watchLost(mgr, o, &revoke.Reconciler{
+		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("plumbline"), Clock: o.Clock,
+		Accessors: o.Accessors, Vault: o.Vault,
+	})
 }
 
 // cacheOptions keep the cache small: of Pods only runners. Secrets and ConfigMaps are watched by metadata alone.

@@ -85,6 +85,23 @@ func watchRuns(mgr manager.Manager, o Options, r reconcile.Reconciler) error {
 	return nil
 }
 
+// watchLost looks at the Runs whose credentials are to be revoked, after a restart of the controller too.
+func watchLost(mgr manager.Manager, o Options, r reconcile.Reconciler) error {
+	pending := builder.WithPredicates(predicate.NewPredicateFuncs(func(obj client.Object) bool {
+		lost, ok := obj.(*v1alpha1.Run)
+		return ok && lost.Status.Revocation == v1alpha1.RevocationPending
+	}))
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("revoke").
+		For(&v1alpha1.Run{}, pending).
+		WithOptions(controllerOptions(o)).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("setting up the revocation: %w", err)
+	}
+	return nil
+}
+
 func workspaceOfRun(_ context.Context, o client.Object) []reconcile.Request {
 	r, ok := o.(*v1alpha1.Run)
 	if !ok {

@@ -42,4 +42,6 @@ const (
 	ReasonDriftDetected = "DriftDetected"
 	// ReasonNameConflict: an object of the wanted name exists and is not Plumbline's.
 	ReasonNameConflict = "NameConflict"
+	// ReasonCredentialsRevoked: the credentials that a lost Run left in Vault are revoked.
+	ReasonCredentialsRevoked = "CredentialsRevoked"
 )

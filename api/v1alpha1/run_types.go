@@ -167,7 +167,25 @@ type RunStatus struct {
 	Reported *runtime.RawExtension `json:"reported,omitempty"`
 	// +optional
 	StateSerial int64 `json:"stateSerial,omitempty"`
+	// revocation is what became of the credentials that a Run without a result left in Vault.
+	// +optional
+	Revocation Revocation `json:"revocation,omitempty"`
 }
+
+// Revocation is what became of the credentials that a Run without a result left in Vault.
+//
+// +kubebuilder:validation:Enum=Pending;Done;Left
+type Revocation string
+
+// The revocations.
+const (
+	// RevocationPending: the controller is about to revoke them.
+	RevocationPending Revocation = "Pending"
+	// RevocationDone: they are revoked, or there were none.
+	RevocationDone Revocation = "Done"
+	// RevocationLeft: they were left to end by themselves, at the Run's deadline at the latest.
+	RevocationLeft Revocation = "Left"
+)
 
 // Changes is what a plan changes, or an apply changed.
 type Changes struct {

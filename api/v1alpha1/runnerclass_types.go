@@ -53,6 +53,9 @@ type RunnerClassSpec struct {
 	// pluginMirror is where terraform init finds providers.
 	// +optional
 	PluginMirror *PluginMirror `json:"pluginMirror,omitempty"`
+	// vault is where Workspaces' credentials of the kind vault come from.
+	// +optional
+	Vault *VaultServer `json:"vault,omitempty"`
 }
 
 // PluginMirror is where terraform init finds providers, asked in this order: path, url, the registry.

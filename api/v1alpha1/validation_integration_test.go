@@ -125,7 +125,8 @@ func TestVariablesAreValidated(t *testing.T) {
 			source + "credentials: [{name: " + strings.Repeat("c", 63) + ", secretRef: {name: s}}]", ""},
 		{"a credential's name that is no folder", source + "credentials: [{name: ../x, secretRef: {name: s}}]",
 			"spec.credentials[0].name"},
-		{"a credential of nothing", source + "credentials: [{name: cloud}]", "secretRef"},
+		{"a credential of nothing", source + "credentials: [{name: cloud}]",
+			"set exactly one of vault, secretRef, serviceAccountToken"},
 		{"a field that this release doesn't act on", source + "approval: {mode: Manual}", "unknown field"},
 	})
 }
@@ -144,7 +145,8 @@ func TestDurationsAreValidated(t *testing.T) {
 	}
 	for field, name := range map[string]string{
 		"timeouts: {init: %s}": "init", "timeouts: {plan: %s}": "plan", "timeouts: {apply: %s}": "apply",
-		"timeouts: {stall: %s}": "stall", "timeouts: {grace: %s}": "grace", "retry: {minDelay: %s}": "minDelay", "retry: {maxDelay: %s}": "maxDelay",
+		"timeouts: {credentials: %s}": "credentials", "timeouts: {stall: %s}": "stall",
+		"timeouts: {grace: %s}": "grace", "retry: {minDelay: %s}": "minDelay", "retry: {maxDelay: %s}": "maxDelay",
 	} {
 		for _, bad := range []string{"0s", "-5s", "1d", "banana", "'5'", "721h", "''", "1h 30m"} {
 			rows = append(rows,

@@ -56,7 +56,7 @@ type WorkspaceSpec struct {
 	// +kubebuilder:validation:MaxItems=256
 	Variables []Variable `json:"variables,omitempty"`
 
-	// credentials reach Terraform as environment variables.
+	// credentials reach Terraform as environment variables, files and variables.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -173,22 +173,6 @@ type KeyRef struct {
 	Key string `json:"key"`
 }
 
-// Credential is one set of credentials for Terraform's providers.
-type Credential struct {
-	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`
-	Name string `json:"name"`
-	// secretRef makes every key of a Secret an environment variable.
-	SecretRef SecretRef `json:"secretRef"`
-}
-
-// SecretRef names a Secret in the Workspace's namespace.
-type SecretRef struct {
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-}
-
 // DriftAction is what a scheduled Run does about a difference.
 //
 // +kubebuilder:validation:Enum=Correct;Report
@@ -257,6 +241,12 @@ type Retry struct {
 
 // Timeouts end the steps of a Run. Each includes the step's own retries.
 type Timeouts struct {
+	// credentials is how long Vault is asked for credentials before the Run ends, and is tried again later.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms))+$') && duration(self) > duration('0s') && duration(self) <= duration('720h')",message="credentials is a duration such as 90s or 1h30m, over 0 and at most 720h"
+	Credentials *metav1.Duration `json:"credentials,omitempty"`
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32

@@ -15,6 +15,7 @@ type flags struct {
 	stateURL  string
 	stateCA   string
 	tokenFile string
+	account   string
 	logLevel  slog.Level
 }
 
@@ -29,6 +30,8 @@ func parse(args []string) (flags, error) {
 	set.StringVar(&f.stateURL, "state-url", "", "base URL of the state service, as runner Pods reach it")
 	set.StringVar(&f.stateCA, "state-ca-file", "", "PEM bundle that the state service's certificate is checked against")
 	set.StringVar(&f.tokenFile, "state-token-file", "", "token for the state service, audience plumbline-state")
+	set.StringVar(&f.account, "service-account", os.Getenv("POD_SERVICE_ACCOUNT"),
+		"the controller's own ServiceAccount, as which it logs in to Vault to revoke what lost Runs have left")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	if err := set.Parse(args); err != nil {
 		return flags{}, fmt.Errorf("reading flags: %w", err)

@@ -40,6 +40,10 @@ func start(ctx context.Context, args []string) error {
 	service := newStateService(f)
 	f.options.State = service
 	f.options.StateLocation = service.location
+	f.options.Accessors = service
+	if f.options.Vault, err = newVault(cfg, f); err != nil {
+		return err
+	}
 	f.options.Clock = clock.RealClock{}
 	f.options.Logger = logger
 	manager, err := runner.NewManager(ctx, cfg, f.options)

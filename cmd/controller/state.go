@@ -41,6 +41,15 @@ func (s stateService) ForgetRun(ctx context.Context, w *v1alpha1.Workspace, run 
 	return s.DeleteRun(ctx, client.Workspace{Namespace: w.Namespace, Name: w.Name, UID: string(w.UID)}, run)
 }
 
+// Accessors of a Run that has noted none are none.
+func (s stateService) Accessors(ctx context.Context, w *v1alpha1.Workspace, run string) ([]string, error) {
+	accessors, err := s.Client.Accessors(ctx, client.Workspace{Namespace: w.Namespace, Name: w.Name}, run)
+	if errors.Is(err, client.ErrNotFound) {
+		return nil, nil
+	}
+	return accessors, err
+}
+
 // location is what runner Pods are told of the service. The CA is read anew each time, for it may be replaced.
 func (s stateService) location() (job.State, error) {
 	ca, err := os.ReadFile(s.CAFile)

@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string) bool {
 		LookupEnv:  os.LookupEnv,
 		Stdout:     os.Stdout,
 		Clock:      clock.RealClock{},
+		Login:      login,
 		RetryDelay: time.Second,
 		KillDelay:  8 * time.Second,
 	})

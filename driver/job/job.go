@@ -61,6 +61,10 @@ type Spec struct {
 	ImagePath string `json:"imagePath,omitempty"`
 	// Credentials name the folders below CredentialsDir whose files become environment variables, in order.
 	Credentials []string `json:"credentials,omitempty"`
+	// Vault is what is read from Vault, in order.
+	Vault []VaultRequest `json:"vault,omitempty"`
+	// Tokens are those of the Pod's ServiceAccount that Terraform gets.
+	Tokens []Token `json:"tokens,omitempty"`
 }
 
 // File says which key of the Secret is which file: keys can't have folders, paths can.
@@ -88,13 +92,16 @@ type Params struct {
 	SecretVariables []string     `json:"secretVariables,omitempty"`
 	PluginMirror    PluginMirror `json:"pluginMirror"`
 	State           State        `json:"state"`
+	// Vault is set when the Workspace asks for something from there.
+	Vault *Vault `json:"vault,omitempty"`
 }
 
 // Timeouts end the steps; each includes the step's retries. In JSON they are nanoseconds, as time.Duration is.
 type Timeouts struct {
-	Init  time.Duration `json:"init"`
-	Plan  time.Duration `json:"plan"`
-	Apply time.Duration `json:"apply"`
+	Credentials time.Duration `json:"credentials,omitempty"`
+	Init        time.Duration `json:"init"`
+	Plan        time.Duration `json:"plan"`
+	Apply       time.Duration `json:"apply"`
 	// Stall is for how long Terraform may make no progress; 0, from an older release, for the default.
 	Stall time.Duration `json:"stall"`
 	Grace time.Duration `json:"grace"`

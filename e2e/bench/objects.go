@@ -108,7 +108,7 @@ func newWorkspace(name string) (*v1alpha1.Workspace, error) {
 			Source:    v1alpha1.Source{Inline: &v1alpha1.InlineSource{Files: map[string]string{"main.tf": configuration}}},
 			Variables: []v1alpha1.Variable{{Name: "name", Value: &apiextensionsv1.JSON{Raw: value}}},
 			Credentials: []v1alpha1.Credential{
-				{Name: "cluster", SecretRef: v1alpha1.SecretRef{Name: stage.Credentials}},
+				{Name: "cluster", SecretRef: &v1alpha1.SecretRef{Name: stage.Credentials}},
 			},
 		},
 	}, nil

@@ -95,8 +95,15 @@ func (b *WorkspaceBuilder) FromConfigMap(name, configMap, key string) *Workspace
 
 // Credential adds a Secret whose keys become environment variables.
 func (b *WorkspaceBuilder) Credential(name, secret string) *WorkspaceBuilder {
-	c := v1alpha1.Credential{Name: name, SecretRef: v1alpha1.SecretRef{Name: secret}}
+	c := v1alpha1.Credential{Name: name, SecretRef: &v1alpha1.SecretRef{Name: secret}}
 	b.w.Spec.Credentials = append(b.w.Spec.Credentials, c)
+	return b
+}
+
+// Vault adds a credential from Vault, with its field "key" in the environment variable KEY.
+func (b *WorkspaceBuilder) Vault(name, path string) *WorkspaceBuilder {
+	v := &v1alpha1.VaultCredential{Path: path, Env: map[string]string{"KEY": "key"}}
+	b.w.Spec.Credentials = append(b.w.Spec.Credentials, v1alpha1.Credential{Name: name, Vault: v})
 	return b
 }
 
@@ -169,6 +176,15 @@ func Class(name string) *v1alpha1.RunnerClass {
 	return &v1alpha1.RunnerClass{ObjectMeta: m, Spec: v1alpha1.RunnerClassSpec{
 		Image: "registry.example/runner:1", ImagePullPolicy: corev1.PullIfNotPresent,
 	}}
+}
+
+// VaultClass is a Class that knows a Vault, and may revoke there.
+func VaultClass(name string) *v1alpha1.RunnerClass {
+	c := Class(name)
+	c.Spec.Vault = &v1alpha1.VaultServer{
+		Address: "https://vault:8200", AuthPath: "auth/jwt", Audience: "vault", Role: "runner", RevokerRole: "revoker",
+	}
+	return c
 }
 
 // Secret holds text.

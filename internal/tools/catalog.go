@@ -71,7 +71,9 @@ var catalog = map[string]tool{
 	},
 	"provider-kubectl": {packages: []string{"github.com/gavinbunney/terraform-provider-kubectl"}, takes: "3 minutes"},
 	"versitygw":        {packages: []string{"github.com/versity/versitygw/cmd/versitygw"}, takes: "a minute or two"},
-	"provider-time":    {packages: []string{"github.com/hashicorp/terraform-provider-time"}, takes: "half a minute"},
+	// For tests alone. Without the tag ui it has no web pages, which are not in its module either.
+	"vault":         {packages: []string{"github.com/hashicorp/vault"}, takes: "5 minutes"},
+	"provider-time": {packages: []string{"github.com/hashicorp/terraform-provider-time"}, takes: "half a minute"},
 }
 
 // Names lists the pinned tools.

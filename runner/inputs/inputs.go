@@ -35,19 +35,19 @@ func missing(format string, args ...any) error {
 	return &MissingError{Reason: v1alpha1.ReasonInputsMissing, What: fmt.Sprintf(format, args...)}
 }
 
-// Bundle resolves and renders a Workspace's inputs. It returns a *MissingError when something named doesn't exist; any
-// other error is a failed read.
+// Bundle resolves and renders a Workspace's inputs. It returns a *MissingError when something named doesn't exist, an
+// *InvalidError when something of the spec is wrong; any other error is a failed read.
 func Bundle(ctx context.Context, live client.Reader, w *v1alpha1.Workspace) (render.Bundle, error) {
 	r := resolver{live: live, workspace: w}
 	variables, err := r.variables(ctx)
 	if err != nil {
 		return render.Bundle{}, err
 	}
-	credentials, err := r.credentials(ctx)
-	if err != nil {
+	in := render.Inputs{Source: w.Spec.Source, Variables: variables}
+	if err := r.credentials(ctx, &in); err != nil {
 		return render.Bundle{}, err
 	}
-	return render.Files(render.Inputs{Source: w.Spec.Source, Variables: variables, Credentials: credentials})
+	return render.Files(in)
 }
 
 type resolver struct {
@@ -111,18 +111,6 @@ func (r resolver) configMapKey(ctx context.Context, ref *v1alpha1.KeyRef, wanted
 		return string(value), nil
 	}
 	return "", missing("ConfigMap %q has no key %q (%s)", ref.Name, ref.Key, wantedBy)
-}
-
-func (r resolver) credentials(ctx context.Context) ([]render.Credential, error) {
-	var all []render.Credential
-	for _, c := range r.workspace.Spec.Credentials {
-		data, err := r.secret(ctx, c.SecretRef.Name, fmt.Sprintf("credential %q", c.Name))
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, render.Credential{Name: c.Name, Digest: digest(data)})
-	}
-	return all, nil
 }
 
 func (r resolver) secret(ctx context.Context, name, wantedBy string) (map[string][]byte, error) {
@@ -199,7 +187,9 @@ func References(w *v1alpha1.Workspace) []string {
 		}
 	}
 	for _, c := range w.Spec.Credentials {
-		refs = append(refs, SecretReference(c.SecretRef.Name))
+		if c.SecretRef != nil {
+			refs = append(refs, SecretReference(c.SecretRef.Name))
+		}
 	}
 	refs = append(refs, TrustReferences(w.Spec.Trust)...)
 	slices.Sort(refs)

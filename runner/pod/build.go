@@ -68,7 +68,7 @@ func Build(in Input) *corev1.Pod {
 			SecurityContext:               podSecurity(),
 			Containers:                    []corev1.Container{runner(in, t)},
 			Volumes:                       append(volumes(in), t.volumes()...),
-			TerminationGracePeriodSeconds: seconds(timeouts(in).Grace + finishing),
+			TerminationGracePeriodSeconds: seconds(timeouts(in).Grace + finishing + revoking(in)),
 			ActiveDeadlineSeconds:         seconds(Deadline(in.Workspace, in.Class)),
 			NodeSelector:                  t.nodeSelector(),
 			Tolerations:                   t.tolerations(),
@@ -88,8 +88,9 @@ func Build(in Input) *corev1.Pod {
 
 // Deadline is when the kubelet ends the Pod whatever it does: the sum of what its steps may take.
 func Deadline(w *v1alpha1.Workspace, c *v1alpha1.RunnerClass) time.Duration {
-	t := timeouts(Input{Workspace: w, Class: c})
-	return t.Init + t.Plan + t.Apply + t.Grace + 2*finishing
+	in := Input{Workspace: w, Class: c}
+	t := timeouts(in)
+	return fetching(in) + t.Init + t.Plan + t.Apply + t.Grace + 2*finishing + revoking(in)
 }
 
 func podSecurity() *corev1.PodSecurityContext {
@@ -131,6 +132,7 @@ func params(in Input, t merged) job.Params {
 		Replace:   in.Run.Spec.Replace,
 		Timeouts:  timeouts(in),
 		State:     in.State,
+		Vault:     vault(in),
 	}
 	for _, e := range t.env() {
 		p.PassEnv = append(p.PassEnv, e.Name)
@@ -152,18 +154,9 @@ func volumes(in Input) []corev1.Volume {
 		{Name: "job", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: in.SecretName}}},
 		emptyDir("workspace", "4Gi"),
 		emptyDir("tmp", "1Gi"),
-		{Name: "state-token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
-			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-				Audience: job.StateAudience, ExpirationSeconds: new(int64(tokenSeconds)), Path: "token",
-			}}},
-		}}},
+		tokenVolume("state-token", job.StateAudience, tokenSeconds),
 	}
-	for _, c := range in.Workspace.Spec.Credentials {
-		all = append(all, corev1.Volume{Name: credentialVolume(c.Name), VolumeSource: corev1.VolumeSource{
-			Secret: &corev1.SecretVolumeSource{SecretName: c.SecretRef.Name},
-		}})
-	}
-	return append(all, trustVolumes(in)...)
+	return slices.Concat(all, credentialVolumes(in), trustVolumes(in))
 }
 
 func mounts(in Input) []corev1.VolumeMount {
@@ -173,15 +166,8 @@ func mounts(in Input) []corev1.VolumeMount {
 		{Name: "tmp", MountPath: "/tmp"},
 		{Name: "state-token", MountPath: "/var/run/secrets/plumbline/state", ReadOnly: true},
 	}
-	for _, c := range in.Workspace.Spec.Credentials {
-		all = append(all, corev1.VolumeMount{
-			Name: credentialVolume(c.Name), MountPath: job.CredentialsDir + "/" + c.Name, ReadOnly: true,
-		})
-	}
-	return append(all, trustMounts(in)...)
+	return slices.Concat(all, credentialMounts(in), trustMounts(in))
 }
-
-func credentialVolume(name string) string { return names.Label("credential-" + name) }
 
 func emptyDir(name, limit string) corev1.Volume {
 	size := resource.MustParse(limit)
@@ -199,11 +185,12 @@ func timeouts(in Input) job.Timeouts {
 		w = &v1alpha1.Timeouts{}
 	}
 	return job.Timeouts{
-		Init:  shorter(10*time.Minute, c.Init, w.Init),
-		Plan:  shorter(30*time.Minute, c.Plan, w.Plan),
-		Apply: shorter(60*time.Minute, c.Apply, w.Apply),
-		Stall: shorter(10*time.Minute, c.Stall, w.Stall),
-		Grace: shorter(60*time.Second, c.Grace, w.Grace),
+		Credentials: shorter(30*time.Second, c.Credentials, w.Credentials),
+		Init:        shorter(10*time.Minute, c.Init, w.Init),
+		Plan:        shorter(30*time.Minute, c.Plan, w.Plan),
+		Apply:       shorter(60*time.Minute, c.Apply, w.Apply),
+		Stall:       shorter(10*time.Minute, c.Stall, w.Stall),
+		Grace:       shorter(60*time.Second, c.Grace, w.Grace),
 	}
 }
 

@@ -129,7 +129,8 @@ func TestBuild_Params(t *testing.T) {
 		Version: job.Version, Namespace: testkit.Namespace, Workspace: "vpn", Run: "vpn-1", Operation: job.Apply,
 		Targets: []string{"a.b"}, Replace: []string{"c.d"}, PassEnv: []string{"HTTPS_PROXY"},
 		Timeouts: job.Timeouts{
-			Init: 10 * time.Minute, Plan: 30 * time.Minute, Apply: time.Hour, Stall: 10 * time.Minute, Grace: time.Minute,
+			Credentials: 30 * time.Second, Init: 10 * time.Minute, Plan: 30 * time.Minute, Apply: time.Hour,
+			Stall: 10 * time.Minute, Grace: time.Minute,
 		},
 		PluginMirror: job.PluginMirror{Path: "/plugins", Direct: true}, State: in.State,
 	}

@@ -38,6 +38,9 @@ type Inputs struct {
 	Variables map[string]json.RawMessage
 	// Credentials in the Workspace's order. Only a digest of each is known here: the values reach the Pod by mounts.
 	Credentials []Credential
+	// Vault and Tokens are read in the Pod, for each Run anew; here they are only asked for.
+	Vault  []job.VaultRequest
+	Tokens []job.Token
 }
 
 // Credential is one set of environment variables.
@@ -59,7 +62,7 @@ func Files(in Inputs) (Bundle, error) {
 	if err != nil {
 		return Bundle{}, err
 	}
-	spec := job.Spec{Version: job.Version}
+	spec := job.Spec{Version: job.Version, Vault: in.Vault, Tokens: in.Tokens}
 	if in.Source.Image != nil {
 		spec.ImagePath = in.Source.Image.Path
 	}
@@ -150,6 +153,7 @@ func digest(in Inputs) string {
 	for _, c := range in.Credentials {
 		write(c.Name, c.Digest)
 	}
+	writeAsked(in, write)
 	return hex.EncodeToString(h.Sum(nil))
 }
 

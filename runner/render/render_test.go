@@ -138,9 +138,11 @@ func TestSpec(t *testing.T) {
 	b := render(t, Inputs{
 		Source:      v1alpha1.Source{Image: &v1alpha1.ImageSource{Path: "/modules/vpn"}},
 		Credentials: []Credential{{Name: "second"}, {Name: "first"}},
+		Vault:       asked(nil), Tokens: []job.Token{{Name: "t", Audience: "sts", Env: "F"}},
 	})
 	want := job.Spec{
 		Version: job.Version, ImagePath: "/modules/vpn", Credentials: []string{"second", "first"},
+		Vault: asked(nil), Tokens: []job.Token{{Name: "t", Audience: "sts", Env: "F"}},
 		Files: []job.File{{Key: BackendFile, Path: BackendFile}, {Key: VariablesFile, Path: VariablesFile}},
 	}
 	if diff := cmp.Diff(want, spec(t, b)); diff != "" {
@@ -155,6 +157,15 @@ func base() Inputs {
 		Variables:   map[string]json.RawMessage{"a": raw("1"), "b": raw(map[string]any{"c": 2})},
 		Credentials: []Credential{{"one", "d1"}, {"two", "d2"}},
 	}
+}
+
+// asked is one path of Vault, with a change.
+func asked(change func(*job.VaultRequest)) []job.VaultRequest {
+	v := job.VaultRequest{Name: "n", Path: "p", Env: map[string]string{"A": "f"}}
+	if change != nil {
+		change(&v)
+	}
+	return []job.VaultRequest{v}
 }
 
 func TestDigestIsEqualForEqualInputs(t *testing.T) {
@@ -204,6 +215,22 @@ func TestDigestDiffersForEachDifferentInput(t *testing.T) {
 		{"another module of the image",
 			func(in *Inputs) { in.Source = v1alpha1.Source{Image: &v1alpha1.ImageSource{Path: "/n"}} }},
 		{"a file that reads like that module", func(in *Inputs) { in.Source = inline(map[string]string{"image": "/m"}) }},
+		{"something of Vault", func(in *Inputs) { in.Vault = asked(nil) }},
+		{"another path", func(in *Inputs) { in.Vault = asked(func(v *job.VaultRequest) { v.Path = "q" }) }},
+		{"another role", func(in *Inputs) { in.Vault = asked(func(v *job.VaultRequest) { v.Role = "q" }) }},
+		{"a write", func(in *Inputs) { in.Vault = asked(func(v *job.VaultRequest) { v.Write = true }) }},
+		{"a parameter", func(in *Inputs) {
+			in.Vault = asked(func(v *job.VaultRequest) { v.Parameters = map[string]json.RawMessage{"ttl": raw("1h")} })
+		}},
+		{"another field", func(in *Inputs) { in.Vault = asked(func(v *job.VaultRequest) { v.Env["A"] = "g" }) }},
+		{"a file in place of a variable", func(in *Inputs) {
+			in.Vault = asked(func(v *job.VaultRequest) { v.Env, v.Files = nil, v.Env })
+		}},
+		{"a variable of Terraform in place of one of the environment", func(in *Inputs) {
+			in.Vault = asked(func(v *job.VaultRequest) { v.Env, v.Variables = nil, v.Env })
+		}},
+		{"a token", func(in *Inputs) { in.Tokens = []job.Token{{Name: "t", Audience: "sts", Env: "F"}} }},
+		{"a token for another", func(in *Inputs) { in.Tokens = []job.Token{{Name: "t", Audience: "other", Env: "F"}} }},
 	} {
 		in := base()
 		test.change(&in)

@@ -37,6 +37,7 @@ func (r *Reconciler) act(ctx context.Context, in Input, d Decision) error {
 	case Finish, Abandon:
 		given(in)
 		finished(in.Run, d, in.Now)
+		bereaved(in, d)
 	}
 	return nil
 }
@@ -76,7 +77,10 @@ func (r *Reconciler) launch(ctx context.Context, in Input) (Decision, error) {
 // unprepared tells what a person or time will heal, and what can't be, from a failed call.
 func unprepared(err error) (Decision, error) {
 	var missing *inputs.MissingError
+	var invalid *inputs.InvalidError
 	switch {
+	case errors.As(err, &invalid):
+		return Decision{Do: Finish, Class: job.ConfigInvalid, Message: err.Error()}, nil
 	case errors.As(err, &missing), errors.Is(err, errNotOurs):
 		d := pending(err.Error())
 		d.Recheck = missingPatience
@@ -101,7 +105,7 @@ func (r *Reconciler) prepare(ctx context.Context, in Input) (prepared, error) {
 	if err != nil {
 		return prepared{}, err
 	}
-	if err := inputs.Trust(ctx, r.Live, in.Workspace, class); err != nil {
+	if err := errors.Join(inputs.CheckVault(in.Workspace, class), inputs.Trust(ctx, r.Live, in.Workspace, class)); err != nil {
 		return prepared{}, err
 	}
 	state, err := r.State()

@@ -310,8 +310,16 @@ func retryAt(in Input, last *v1alpha1.Run) (time.Time, bool) {
 	default:
 		return time.Time{}, false
 	}
-	return last.Status.FinishedAt.Add(delay(in.Retry, last.Spec.Attempt)), true
+	policy := in.Retry
+	if job.Class(last.Status.Class) == job.CredentialsDenied {
+		policy.MinDelay = min(max(policy.MinDelay, deniedDelay), policy.MaxDelay)
+	}
+	return last.Status.FinishedAt.Add(delay(policy, last.Spec.Attempt)), true
 }
+
+// deniedDelay is the least wait after a refusal. Somebody has to grant what was refused, and whoever counts failed
+// logins is not to be given a reason to lock the account.
+const deniedDelay = time.Minute
 
 // delay doubles from MinDelay with each attempt, up to MaxDelay.
 func delay(p RetryPolicy, attempt int32) time.Duration {

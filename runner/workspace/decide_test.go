@@ -324,6 +324,36 @@ func TestDelay(t *testing.T) {
 	}
 }
 
+// TestDeniedIsRetriedSlowly: for as long as it takes, and from a minute on.
+func TestDeniedIsRetriedSlowly(t *testing.T) {
+	minutes := func(n int) *metav1.Duration { return &metav1.Duration{Duration: time.Duration(n) * time.Minute} }
+	for _, test := range []struct {
+		name    string
+		retry   *v1alpha1.Retry
+		class   job.Class
+		attempt int32
+		want    time.Duration
+	}{
+		{"the first time", nil, job.CredentialsDenied, 1, time.Minute},
+		{"then twice as long", nil, job.CredentialsDenied, 2, 2 * time.Minute},
+		{"and without an end", nil, job.CredentialsDenied, 1000, 15 * time.Minute},
+		{"slower still where the Workspace says so", &v1alpha1.Retry{MinDelay: minutes(5)}, job.CredentialsDenied, 1,
+			5 * time.Minute},
+		{"but not over maxDelay", &v1alpha1.Retry{MaxDelay: &metav1.Duration{Duration: time.Second}},
+			job.CredentialsDenied, 1, time.Second},
+		{"a server that is away is asked sooner", nil, job.CredentialsUnavailable, 1, 15 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := vpn().With(func(w *v1alpha1.Workspace) { w.Spec.Retry = test.retry })
+			in := scene{workspace: w, runs: runs{ended("a", test.class).Attempt(test.attempt)}}.input()
+			at, again := retryAt(in, in.Last)
+			if want := testkit.At(time.Minute + test.want); !again || !at.Equal(want) {
+				t.Errorf("got %s, %v; want %s", at, again, want)
+			}
+		})
+	}
+}
+
 func TestRetryPolicy(t *testing.T) {
 	class := testkit.Class("x")
 	class.Spec.Retry = &v1alpha1.Retry{Limit: new(int32(3)), MinDelay: &metav1.Duration{Duration: time.Minute}}

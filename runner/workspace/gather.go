@@ -29,6 +29,8 @@ func (r *Reconciler) gather(ctx context.Context, w *v1alpha1.Workspace) (Input, 
 		if err := in.lacks(err); err != nil {
 			return Input{}, err
 		}
+	} else if err := in.lacks(inputs.CheckVault(w, class)); err != nil {
+		return Input{}, err
 	}
 	in.Retry = retryPolicy(w, class)
 	if in.Active == nil && w.DeletionTimestamp == nil {
@@ -147,13 +149,18 @@ func (r *Reconciler) digest(ctx context.Context, in *Input) error {
 	return nil
 }
 
-// lacks keeps what is missing as a fact; any other error is a failed read and stays one.
+// lacks keeps what is missing or wrong as a fact; any other error is a failed read and stays one.
 func (in *Input) lacks(err error) error {
 	var m *inputs.MissingError
-	if !errors.As(err, &m) {
+	var i *inputs.InvalidError
+	switch {
+	case errors.As(err, &m):
+		in.Missing, in.MissingReason = m.What, m.Reason
+	case errors.As(err, &i):
+		in.Invalid = i.What
+	default:
 		return err
 	}
-	in.Missing, in.MissingReason = m.What, m.Reason
 	return nil
 }
 

@@ -60,6 +60,9 @@ func surplus(in Input) []v1alpha1.Run {
 	}
 	var over []v1alpha1.Run
 	for i := len(in.Finished) - 1; i >= 0; i-- {
+		if in.Finished[i].Status.Revocation == v1alpha1.RevocationPending {
+			continue // what it left in Vault is known by it alone
+		}
 		kind := succeeded(&in.Finished[i])
 		room[kind]--
 		if room[kind] < 0 && (in.Last == nil ||

@@ -314,6 +314,10 @@ func TestSurplus(t *testing.T) {
 		{"or as many as the Workspace says", vpn().History(1, 2), many, "f1 s3 s2 s1"},
 		{"what goes on is no history", vpn().History(1, 1), runs{made("a").Launched(testkit.Epoch)}, ""},
 		{"the Run that speaks for the Workspace stays", vpn().History(1, 1), runs{at("s1", job.Applied, 1), manual}, ""},
+		{"a Run whose credentials are still to be revoked stays", vpn().History(1, 1), runs{
+			at("f1", job.PodLost, 1).With(func(r *v1alpha1.Run) { r.Status.Revocation = v1alpha1.RevocationPending }),
+			at("f2", job.PodLost, 2), at("f3", job.PodLost, 3),
+		}, "f2"},
 		{"what is being deleted is not deleted twice", vpn().History(1, 1), runs{
 			at("s1", job.Applied, 1).With(func(r *v1alpha1.Run) { r.DeletionTimestamp = &r.CreationTimestamp }), at("s2",
 				job.Applied, 2),

@@ -102,6 +102,20 @@ func (c *Client) DeleteRun(ctx context.Context, w Workspace, run string) error {
 	return nil
 }
 
+// Accessors are those of the Vault tokens that a Run has noted, or ErrNotFound.
+func (c *Client) Accessors(ctx context.Context, w Workspace, run string) ([]string, error) {
+	body, err := c.call(ctx, http.MethodGet,
+		workspacePath(w.Namespace, w.Name)+"/runs/"+url.PathEscape(run)+"/"+job.PartAccessors)
+	if err != nil {
+		return nil, fmt.Errorf("fetching the accessors of run %s/%s: %w", w.Namespace, run, err)
+	}
+	var accessors []string
+	if err := json.Unmarshal(body, &accessors); err != nil {
+		return nil, fmt.Errorf("fetching the accessors of run %s/%s: decoding: %w", w.Namespace, run, err)
+	}
+	return accessors, nil
+}
+
 // Workspace says whose Run is meant.
 type Workspace struct{ Namespace, Name, UID string }
 

@@ -58,6 +58,23 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
+func TestAccessors(t *testing.T) {
+	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet || r.URL.Path != "/v1/workspaces/ns/vpn/runs/vpn-1/accessors" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		_, _ = w.Write([]byte(`["a","b"]`))
+	})
+	got, err := c.Accessors(t.Context(), Workspace{Namespace: "ns", Name: "vpn"}, "vpn-1")
+	if diff := cmp.Diff([]string{"a", "b"}, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if _, err := c.Accessors(t.Context(), Workspace{Namespace: "ns", Name: "vpn"}, "vpn-2"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("of a Run that has noted none: got %v", err)
+	}
+}
+
 func TestStatuses(t *testing.T) {
 	for status, want := range map[int]struct{ outputs, del error }{
 		404: {ErrNotFound, nil},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,6 +26,8 @@ var archiveRoutes = []route{
 	{"plan_json_get", "GET " + runPath + "/plan.json", inspects, bigTimeout, 0, getPart(job.PartPlanJSON)},
 	{"plan_text_get", "GET " + runPath + "/plan.txt", inspects, bigTimeout, 0, getPart(job.PartPlanText)},
 	{"result_get", "GET " + runPath + "/result", inspects, requestTimeout, 0, getPart(job.PartResult)},
+	{"accessors_put", "PUT " + runPath + "/accessors", writes, requestTimeout, maxSmall, (*Server).putAccessors},
+	{"accessors_get", "GET " + runPath + "/accessors", inspects, requestTimeout, 0, getPart(job.PartAccessors)},
 	{"run_delete", "DELETE " + runPath, controls, bigTimeout, 0, (*Server).deleteRun},
 }
 
@@ -89,6 +92,15 @@ func getPart(part string) handler {
 		data, err := s.Service.Part(ctx, c.namedRun(), part)
 		return answer{status: http.StatusOK, body: data, kind: contentTypes[part]}, err
 	}
+}
+
+// putAccessors takes the accessors of a Run's Vault tokens, by which the controller can revoke them.
+func (s *Server) putAccessors(ctx context.Context, c call) (answer, error) {
+	var accessors []string
+	if err := json.Unmarshal(c.body, &accessors); err != nil {
+		return answer{}, fmt.Errorf("%w: reading accessors: %w", state.ErrInvalid, err)
+	}
+	return putPart(job.PartAccessors)(s, ctx, c)
 }
 
 // archiveResult keeps a Result that was reported. The Run has it in its status already, so that failing is no reason to

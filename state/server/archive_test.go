@@ -53,6 +53,17 @@ func TestArchiveAPI(t *testing.T) {
 			{"controller", "GET", runA + "/result", "", 200, success},
 			{"controller", "GET", ws + "/runs/b/plan", "", 404, ""},
 		}},
+		{"accessors", []exchange{
+			{"controller", "GET", runA + "/accessors", "", 404, ""},
+			{oneRun, "PUT", runA + "/accessors", `{"a": 1}`, 400, ""},
+			{oneRun, "PUT", runA + "/accessors", `["a","b"]`, 200, ""},
+			{oneRun, "PUT", runA + "/accessors", `["a","b"]`, 200, ""},
+			{oneRun, "PUT", runA + "/accessors", `["c"]`, 409, ""},
+			{other, "PUT", runA + "/accessors", `["c"]`, 403, ""},
+			{over, "PUT", ws + "/runs/over/accessors", `["c"]`, 403, ""},
+			{oneRun, "GET", runA + "/accessors", "", 403, ""},
+			{"controller", "GET", runA + "/accessors", "", 200, `["a","b"]`},
+		}},
 		{"after the run", []exchange{
 			{over, "PUT", ws + "/runs/over/log/0", chunkOf(t, 0, "the end\n"), 200, ""},
 			{over, "PUT", ws + "/runs/over/plan.txt", "# a", 200, ""},

@@ -68,6 +68,12 @@ env:
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+{{- if eq (index . 1) "controller" }}
+- name: POD_SERVICE_ACCOUNT
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.serviceAccountName
+{{- end }}
 {{- if eq (index . 1) "state" }}
 # In the environment, so that kubectl exec finds them too: plumbline-state keys ...
 - name: PLUMBLINE_SEAL_KEYS_SECRET

@@ -1,0 +1,59 @@
+package credentials
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/internal/vault"
+)
+
+// Revoke revokes the token, and with it every lease; it goes on trying until ctx ends. A token that is gone is fine.
+func (s *Session) Revoke(ctx context.Context) error {
+	defer s.client.Close()
+	_, err := s.client.Write(ctx, "auth/token/revoke-self", map[string]any{})
+	switch {
+	case err == nil || gone(err):
+		return nil
+	case vault.IsDenied(err):
+		return s.revokeLeases(ctx, err)
+	}
+	return classed(err)
+}
+
+// revokeLeases is for a token that can't be revoked by itself: a batch token, or one whose policy forbids it.
+func (s *Session) revokeLeases(ctx context.Context, refusal error) error {
+	var failed error
+	for _, l := range s.snapshot() {
+		if l.id == "" {
+			continue
+		}
+		_, err := s.client.Write(ctx, "sys/leases/revoke", map[string]any{"lease_id": l.id})
+		if err != nil && !gone(err) {
+			failed = errors.Join(failed, fmt.Errorf("%s stays until %s: %w", l.what, clockTime(l.ends), err))
+		}
+	}
+	if failed == nil && s.accessor == "" {
+		return nil // a batch token is no more than a signature: without leases it holds nothing
+	}
+	message := refusal.Error()
+	if failed != nil {
+		message = failed.Error()
+	}
+	return &Error{Class: job.CredentialsDenied, Message: message}
+}
+
+// RevokeAccessor revokes the token with that accessor, for a process that can't do so any more. One that is gone
+// already is fine.
+func RevokeAccessor(ctx context.Context, cfg Config, accessor string) error {
+	s, err := Login(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	_, err = s.client.Write(ctx, "auth/token/revoke-accessor", map[string]any{"accessor": accessor})
+	if err != nil && !gone(err) {
+		return errors.Join(classed(err), s.Revoke(ctx))
+	}
+	return s.Revoke(ctx)
+}
