@@ -144,7 +144,8 @@ func TestDurationsAreValidated(t *testing.T) {
 	}
 	for field, name := range map[string]string{
 		"timeouts: {init: %s}": "init", "timeouts: {plan: %s}": "plan", "timeouts: {apply: %s}": "apply",
-		"timeouts: {stall: %s}": "stall", "timeouts: {grace: %s}": "grace", "retry: {minDelay: %s}": "minDelay", "retry: {maxDelay: %s}": "maxDelay",
+		"timeouts: {stall: %s}": "stall", "timeouts: {grace: %s}": "grace",
+		"retry: {minDelay: %s}": "minDelay", "retry: {maxDelay: %s}": "maxDelay",
 	} {
 		for _, bad := range []string{"0s", "-5s", "1d", "banana", "'5'", "721h", "''", "1h 30m"} {
 			rows = append(rows,
