@@ -80,7 +80,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	t.begun = append(t.begun, b...)
 	if end := bytes.LastIndexByte(t.begun, '\n') + 1; end > 0 {
 		t.out.line(string(t.begun[:end]))
-		t.begun = append([]byte(nil), t.begun[end:]...)
+		t.begun = bytes.Clone(t.begun[end:])
 	}
 	if len(t.begun) > maxMessage {
 		t.pass()

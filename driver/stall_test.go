@@ -120,7 +120,7 @@ func TestStalls(t *testing.T) {
 				b.hang(test.scene, test.said, hanger)
 				b.cfg.Params.Operation = test.operation
 				got := b.run(t.Context())
-				want := test.step + " made no progress for 1s: " + test.place
+				want := fmt.Sprintf("%s made no progress for %s: %s", test.step, b.cfg.Params.Timeouts.Stall, test.place)
 				if got.Class != job.Stalled || !strings.HasPrefix(got.Message, want) {
 					t.Errorf("%s: %s, want %s", got.Class, got.Message, want)
 				}
@@ -144,14 +144,23 @@ func (b *bench) hang(scene, said, hanger string) {
 	b.env[hangVariable], b.env[hangerVariable] = said, hanger
 	b.cfg.Params.PassEnv = append(b.cfg.Params.PassEnv, hangVariable, hangerVariable)
 	t := &b.cfg.Params.Timeouts
-	t.Stall, t.Grace = time.Second, 50*time.Millisecond
+	t.Stall, t.Grace = b.patience(), 50*time.Millisecond
 	if hanger == "terraform" {
 		t.Grace = time.Minute
 	}
-	b.cfg.KillDelay = 100 * time.Millisecond
+	b.cfg.KillDelay = time.Second // tfexec's own kill comes as long after it
 	if hanger == "provider" {
 		b.cfg.KillDelay = time.Minute
 	}
+}
+
+// patience is a time in which a fake engine has long said what it says, on this machine as it is now.
+func (b *bench) patience() time.Duration {
+	began := time.Now()
+	cmd := exec.CommandContext(b.t.Context(), b.env[engineVariable], "version")
+	cmd.Env = []string{sceneVariable + "=apply"}
+	b.must(cmd.Run())
+	return max(500*time.Millisecond, 30*time.Since(began)).Round(time.Millisecond)
 }
 
 // checkRungs checks that the log tells of each rung that was climbed, and of no other.
@@ -175,7 +184,7 @@ func (b *bench) checkRungs(hanger string) {
 func TestAStateServiceThatIsAwayIsNoStall(t *testing.T) {
 	b := newBench(t)
 	b.useFake("apply")
-	b.cfg.Params.Timeouts.Stall = time.Second
+	b.cfg.Params.Timeouts.Stall = b.patience()
 	b.state.answer = func(method, _ string, nth int) int {
 		if method == "LOCK" && nth == 1 {
 			<-time.After(2 * b.cfg.Params.Timeouts.Stall)

@@ -110,18 +110,6 @@ func TestHangEndsWithTheFault(t *testing.T) {
 func TestHangOfAnExpiredToken(t *testing.T) {
 	server := httptest.NewServer(NewServer())
 	defer server.Close()
-	begin := func(token string) error {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/spaces/a/operations/read", nil)
-		if err != nil {
-			return err
-		}
-		req.Header.Set("Authorization", "Bearer "+token)
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		return res.Body.Close()
-	}
 	for _, s := range []step{
 		{"PUT", "/spaces/a/tokens/good?seconds=3600", "", 200, ""},
 		{"PUT", "/spaces/a/tokens/old?seconds=0", "", 200, ""},
@@ -131,14 +119,15 @@ func TestHangOfAnExpiredToken(t *testing.T) {
 			t.Fatalf("%s: %d %s", s.path, status, answer)
 		}
 	}
-	if err := begin("good"); err != nil {
+	if err := begin(t.Context(), server.URL, "good"); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error)
 	for _, token := range []string{"old", "unknown"} {
-		go func() { ended <- begin(token) }()
+		go func() { ended <- begin(t.Context(), server.URL, token) }()
 	}
-	if status, answer := (step{"GET", "/spaces/a/operations/read?atleast=3", "", 200, "3"}).take(t, server.URL); answer != "3" {
+	thrice := step{method: "GET", path: "/spaces/a/operations/read?atleast=3"}
+	if status, answer := thrice.take(t, server.URL); answer != "3" {
 		t.Fatalf("begun: %d %s", status, answer)
 	}
 	select {
@@ -154,4 +143,18 @@ func TestHangOfAnExpiredToken(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// begin is an operation of a provider with a token.
+func begin(ctx context.Context, url, token string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/spaces/a/operations/read", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
 }
