@@ -83,11 +83,7 @@ func TestVaultReachesTerraform(t *testing.T) {
 	if got := b.read(filepath.Join(folder, "pg.pass")); got != password {
 		t.Errorf("the file holds %q", got)
 	}
-	for path, mode := range map[string]os.FileMode{folder: 0o700, filepath.Join(folder, "pg.pass"): 0o600} {
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
-			t.Errorf("%s: %v, %v", path, info, err)
-		}
-	}
+	b.checkModes(map[string]os.FileMode{folder: 0o700, filepath.Join(folder, "pg.pass"): 0o600})
 	b.checkVariables(map[string]string{"db_password": password})
 	b.checkVault(v, `default login, dba login, default aws/creds/deployer, `+
 		`dba database/creds/app {"n":2,"ttl":"15m"}, dba revoke, default revoke`)
@@ -96,6 +92,15 @@ func TestVaultReachesTerraform(t *testing.T) {
 	}
 	if diff := cmp.Diff(`["accessor-dba","accessor-default"]`, string(b.state.parts[job.PartAccessors])); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func (b *bench) checkModes(want map[string]os.FileMode) {
+	b.t.Helper()
+	for path, mode := range want {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
+			b.t.Errorf("%s: %v, %v", path, info, err)
+		}
 	}
 }
 
