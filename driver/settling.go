@@ -18,8 +18,8 @@ const (
 	settlingPause = 10 * time.Second
 )
 
-// settled carries out an attempt, and again as long as it is refused for credentials that were made a moment ago. Such a
-// refusal doesn't count as an attempt of the unit.
+// settled carries out an attempt, and again as long as it is refused for credentials that were made a moment ago.
+// Such a refusal doesn't count as an attempt of the unit.
 func (r *run) settled(ctx context.Context, u unit, p *pace) error {
 	waits := delays(2 * r.RetryDelay)
 	waits.MaxInterval = max(settlingPause, 2*r.RetryDelay)

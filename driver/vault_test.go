@@ -34,92 +34,6 @@ func refused(c call) int {
 	return c.applies("apply")
 }
 
-// fakeVault gives sessions, and notes what is done with them.
-type fakeVault struct {
-	mu      sync.Mutex
-	answers map[string]credentials.Answer // by path
-	errs    map[string]error              // by path, or "login"
-	keep    error
-	// keeping is closed when something is kept.
-	keeping chan struct{}
-	did     []string
-	configs []credentials.Config
-	// before, if set, is called with what is about to be done.
-	before func(what string)
-}
-
-func (v *fakeVault) note(what string) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.did = append(v.did, what)
-	if v.before != nil {
-		v.before(what)
-	}
-	_, path, _ := strings.Cut(what, " ")
-	return v.errs[path]
-}
-
-func (v *fakeVault) login(_ context.Context, cfg credentials.Config) (Session, error) {
-	v.mu.Lock()
-	v.configs = append(v.configs, cfg)
-	v.mu.Unlock()
-	if err := v.note(cfg.Role + " login"); err != nil {
-		return nil, err
-	}
-	return fakeSession{v, cfg.Role}, nil
-}
-
-type fakeSession struct {
-	*fakeVault
-	role string
-}
-
-func (s fakeSession) Accessor() string { return "accessor-" + s.role }
-
-func (s fakeSession) Fetch(_ context.Context, r credentials.Request) (credentials.Answer, error) {
-	what := s.role + " " + r.Path
-	if r.Write {
-		b, _ := json.Marshal(r.Parameters)
-		what += " " + string(b)
-	}
-	if err := s.note(what); err != nil {
-		return credentials.Answer{}, err
-	}
-	return s.answers[r.Path], nil
-}
-
-func (s fakeSession) Keep(ctx context.Context, _ time.Duration) error {
-	if s.keep != nil {
-		select {
-		case <-s.keeping:
-			return s.keep
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	<-ctx.Done()
-	return nil
-}
-
-func (s fakeSession) Revoke(context.Context) error { return s.note(s.role + " revoke") }
-
-// useVault asks for things of a pretended Vault.
-func (b *bench) useVault(requests ...job.VaultRequest) *fakeVault {
-	v := &fakeVault{answers: map[string]credentials.Answer{}, errs: map[string]error{}, keeping: make(chan struct{})}
-	b.cfg.Login = v.login
-	b.cfg.Params.Vault = &job.Vault{
-		Address: "https://vault:8200", AuthPath: "auth/jwt", Role: "default", Margin: time.Minute, MaxTTL: time.Hour,
-	}
-	b.spec.Vault = requests
-	root := filepath.Dir(b.cfg.Paths.Temp)
-	b.cfg.Paths.VaultToken = filepath.Join(root, "vault-token")
-	b.cfg.Paths.Tokens = filepath.Join(root, "tokens")
-	b.cfg.Paths.Grants = filepath.Join(root, "grants")
-	b.must(os.WriteFile(b.cfg.Paths.VaultToken, []byte("jwt-of-the-pod"), 0o600))
-	b.must(os.MkdirAll(b.cfg.Paths.Grants, 0o755))
-	return v
-}
-
 func cloudCredential() job.VaultRequest {
 	return job.VaultRequest{Name: "cloud", Path: "aws/creds/deployer", Env: map[string]string{"AWS_SECRET": "secret"}}
 }
@@ -169,11 +83,7 @@ func TestVaultReachesTerraform(t *testing.T) {
 	if got := b.read(filepath.Join(folder, "pg.pass")); got != password {
 		t.Errorf("the file holds %q", got)
 	}
-	for path, mode := range map[string]os.FileMode{folder: 0o700, filepath.Join(folder, "pg.pass"): 0o600} {
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
-			t.Errorf("%s: %v, %v", path, info, err)
-		}
-	}
+	b.checkModes(map[string]os.FileMode{folder: 0o700, filepath.Join(folder, "pg.pass"): 0o600})
 	b.checkVariables(map[string]string{"db_password": password})
 	b.checkVault(v, `default login, dba login, default aws/creds/deployer, `+
 		`dba database/creds/app {"n":2,"ttl":"15m"}, dba revoke, default revoke`)
@@ -182,6 +92,15 @@ func TestVaultReachesTerraform(t *testing.T) {
 	}
 	if diff := cmp.Diff(`["accessor-dba","accessor-default"]`, string(b.state.parts[job.PartAccessors])); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func (b *bench) checkModes(want map[string]os.FileMode) {
+	b.t.Helper()
+	for path, mode := range want {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != mode {
+			b.t.Errorf("%s: %v, %v", path, info, err)
+		}
 	}
 }
 
@@ -245,7 +164,7 @@ func TestVaultFailures(t *testing.T) {
 		{"a field that the answer lacks", func(b *bench, v *fakeVault) {
 			b.spec.Vault[0].Env["B"] = "secret_kye"
 			v.answers["aws/creds/deployer"] = credentials.Answer{Data: map[string]string{"secret": "geheimnis", "id": "x"}}
-		}, job.ConfigInvalid, `credential cloud: the answer of aws/creds/deployer has no field "secret_kye"; it has id, secret`,
+		}, job.ConfigInvalid, `the answer of aws/creds/deployer has no field "secret_kye"; it has id, secret`,
 			"default login, default aws/creds/deployer, default revoke"},
 		{"an answer without any field", func(*bench, *fakeVault) {},
 			job.ConfigInvalid, `has no field "secret": it has none at all`,
@@ -290,7 +209,8 @@ func TestVaultTakesTooLong(t *testing.T) {
 		<-ctx.Done()
 		return nil, &credentials.Error{Class: job.CredentialsUnavailable, Message: "503 no leader"}
 	}
-	if got := b.run(t.Context()); got.Class != job.CredentialsUnavailable || got.Message != "503 no leader (tried for 20ms)" {
+	got := b.run(t.Context())
+	if got.Class != job.CredentialsUnavailable || got.Message != "503 no leader (tried for 20ms)" {
 		t.Errorf("got %s: %s", got.Class, got.Message)
 	}
 }
@@ -403,7 +323,7 @@ func TestAccessorsComeFirst(t *testing.T) {
 			return status
 		}
 		if got := b.run(t.Context()); got.Class != job.NoChanges || !told {
-			t.Errorf("state service answers %d: got %s: %s; accessors before the rest: %v", status, got.Class, got.Message, told)
+			t.Errorf("state service answers %d: got %s: %s; accessors first: %v", status, got.Class, got.Message, told)
 		}
 	}
 }
@@ -420,7 +340,7 @@ func TestLibrary(t *testing.T) {
 		case "/v1/auth/jwt/login":
 			_, _ = w.Write([]byte(`{"auth": {"client_token": "t", "accessor": "a", "lease_duration": 600, "renewable": true}}`))
 		case "/v1/aws/creds/deployer":
-			_, _ = w.Write([]byte(`{"lease_id": "l", "lease_duration": 600, "renewable": true, "data": {"secret": "geheimnis"}}`))
+			_, _ = w.Write([]byte(`{"lease_id": "l", "lease_duration": 600, "data": {"secret": "geheimnis"}}`))
 		default:
 			w.WriteHeader(http.StatusNoContent)
 		}

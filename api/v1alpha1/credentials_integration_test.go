@@ -18,7 +18,8 @@ func TestCredentialsAreValidated(t *testing.T) {
 	check(t, "Workspace", []row{
 		{"from Vault", vault("path: aws/creds/deployer, env: {AWS_ACCESS_KEY_ID: access_key}"), ""},
 		{"with everything", vault("role: a.b-c_1, path: database/creds/a, method: Write, " +
-			"parameters: {ttl: 15m, n: 2, list: [a]}, env: {_A1: x}, files: {.pgpass: y, a-b.json: z}, variables: {a-b_1: w}"), ""},
+			"parameters: {ttl: 15m, size: 2, list: [a]}, env: {_A1: f}, files: {.pgpass: f, a-b.json: f}, " +
+			"variables: {a-b_1: f}"), ""},
 		{"a token", token("audience: sts.amazonaws.com, env: AWS_WEB_IDENTITY_TOKEN_FILE"), ""},
 		{"a token of a day", token("audience: a, env: A, expirationSeconds: 86400"), ""},
 		{"two kinds", source + "credentials: [{name: c, secretRef: {name: s}, vault: {path: a, env: {A: b}}}]", one},
@@ -60,8 +61,8 @@ func TestVaultServerIsValidated(t *testing.T) {
 	vault := func(s string) string { return "image: x\nvault: {" + s + "}" }
 	check(t, "RunnerClass", []row{
 		{"an address is enough", vault("address: 'https://vault.vault:8200'"), ""},
-		{"everything", vault("address: 'http://bao:8200/prefix', authPath: auth/jwt/cluster-a, audience: vault, namespace: team, " +
-			"role: r, revokerRole: q, caBundle: x, margin: 2m"), ""},
+		{"everything", vault("address: 'http://bao:8200/prefix', authPath: auth/jwt/cluster-a, audience: vault, " +
+			"namespace: team, role: r, revokerRole: q, caBundle: x, margin: 2m"), ""},
 		{"no address", vault("role: r"), "spec.vault.address"},
 		{"no URL", vault("address: vault"), "spec.vault.address"},
 		{"a URL with a password in it", vault("address: 'https://a:b@vault'"), "spec.vault.address"},

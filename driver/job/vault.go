@@ -20,8 +20,8 @@ const (
 	CredentialsEnv = "PLUMBLINE_CREDENTIALS"
 )
 
-// PartAccessors is the JSON list of the accessors of a Run's Vault tokens, as the state service archives it. An accessor
-// can be used to revoke its token and for nothing that the token itself can do.
+// PartAccessors is the JSON list of the accessors of a Run's Vault tokens, as the state service archives it. By an
+// accessor its token can be revoked, and nothing be done that the token itself can do.
 const PartAccessors = "accessors"
 
 // Vault says how Vault is reached. What is read from it stands in the Spec.

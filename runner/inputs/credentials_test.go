@@ -82,7 +82,9 @@ func TestOneNameFromTwoSources(t *testing.T) {
 		{"a variable of spec.variables", with(testkit.Workspace("a").Value("v", "1"), vault("one", variable)),
 			"variable v comes from both spec.variables and credential one"},
 		{"names of different kinds", with(with(testkit.Workspace("a").Value("KEY", "1"), vault("one", file)), vault("two",
-			func(v *v1alpha1.VaultCredential) { v.Env, v.Variables = map[string]string{"f": "k"}, map[string]string{"f": "k"} })),
+			func(v *v1alpha1.VaultCredential) {
+				v.Env, v.Variables = map[string]string{"f": "k"}, map[string]string{"f": "k"}
+			})),
 			""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

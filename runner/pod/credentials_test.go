@@ -86,7 +86,8 @@ func TestBuild_ParamsOfVault(t *testing.T) {
 
 // TestBuild_TimeForVault: what fetches and revokes has its time, and only where there is something to fetch.
 func TestBuild_TimeForVault(t *testing.T) {
-	plain, vault := Build(vaultInput(testkit.Workspace("vpn"))), Build(vaultInput(testkit.Workspace("vpn").Vault("c", "p")))
+	plain := Build(vaultInput(testkit.Workspace("vpn")))
+	vault := Build(vaultInput(testkit.Workspace("vpn").Vault("c", "p")))
 	if more := *vault.Spec.ActiveDeadlineSeconds - *plain.Spec.ActiveDeadlineSeconds; more != 30+15 {
 		t.Errorf("it may take %d s longer", more)
 	}
@@ -102,8 +103,8 @@ func TestBuild_GrantsAreInMemory(t *testing.T) {
 		"files":       func(v *v1alpha1.VaultCredential) { v.Files = map[string]string{"f": "x"} },
 		"variables":   func(v *v1alpha1.VaultCredential) { v.Variables = map[string]string{"v": "x"} },
 	} {
-		w := testkit.Workspace("vpn").Vault("c", "p").With(func(w *v1alpha1.Workspace) { change(w.Spec.Credentials[0].Vault) })
-		p := Build(vaultInput(w))
+		w := testkit.Workspace("vpn").Vault("c", "p")
+		p := Build(vaultInput(w.With(func(w *v1alpha1.Workspace) { change(w.Spec.Credentials[0].Vault) })))
 		inMemory := map[string]bool{}
 		for _, v := range p.Spec.Volumes {
 			inMemory[v.Name] = v.EmptyDir != nil && v.EmptyDir.Medium == corev1.StorageMediumMemory

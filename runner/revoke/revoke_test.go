@@ -60,7 +60,8 @@ func newWorld(t *testing.T, s *surroundings, objects ...client.Object) *world {
 	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
-	base := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.Run{}).Build()
+	base := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithStatusSubresource(&v1alpha1.Run{}).Build()
 	return &world{T: t, base: base, clock: testkit.Clock(), recorder: events.NewFakeRecorder(10), surroundings: s}
 }
 
