@@ -113,7 +113,11 @@ func (s *Session) before(ctx context.Context, at time.Time) (context.Context, fu
 
 // sleep waits until a time of the clock, and tells whether it came to it before ctx ended.
 func (s *Session) sleep(ctx context.Context, at time.Time) bool {
-	timer := s.cfg.Clock.NewTimer(max(1, at.Sub(s.cfg.Clock.Now())))
+	wait := at.Sub(s.cfg.Clock.Now())
+	if wait <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := s.cfg.Clock.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

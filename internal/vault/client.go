@@ -86,7 +86,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	client, err := api.NewClient(settings)
 	if err != nil {
-		return nil, cfg.unavailable(digest(fmt.Errorf("the address is none: %w", err)))
+		return nil, cfg.unavailable(&failure{text: "that is no address of a server"})
 	}
 	if cfg.Namespace != "" {
 		client.SetNamespace(cfg.Namespace)
