@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	jwt   = "header.payload.signature"
-	token = "hvs.the-token"
+	kubeToken = "header.payload.signature"
+	token     = "hvs.the-token"
 )
 
 // handler answers one call to a path.
@@ -117,7 +117,7 @@ type harness struct {
 func newHarness(t *testing.T) *harness {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(file, []byte(jwt), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(kubeToken), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h := &harness{
@@ -155,7 +155,7 @@ func wantClass(t *testing.T, err error, class job.Class, words string) {
 	if !errors.As(err, &e) || e.Class != class || !strings.Contains(e.Message, words) {
 		t.Errorf("got %v, want %s with %q", err, class, words)
 	}
-	if err != nil && (strings.Contains(err.Error(), token) || strings.Contains(err.Error(), jwt) ||
+	if err != nil && (strings.Contains(err.Error(), token) || strings.Contains(err.Error(), kubeToken) ||
 		strings.Contains(err.Error(), "\n")) {
 		t.Errorf("got %q, want one line without a token", err)
 	}
