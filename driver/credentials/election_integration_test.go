@@ -12,8 +12,8 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// TestElections has workers do all that a Run does, again and again, while leaders step down, are killed and sealed. Each
-// call ends well, and no lease stays.
+// TestElections has workers do all that a Run does, again and again, while leaders step down, are killed and sealed.
+// Each call ends well, and no lease stays.
 func TestElections(t *testing.T) {
 	w := newWorld(t, 3)
 	const creds = "database/creds/hour"

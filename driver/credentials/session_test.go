@@ -293,11 +293,13 @@ func TestRevoke(t *testing.T) {
 		lease    handler
 		says     string // "" when it ends well
 	}{
-		"it goes":                 {"acc", says(204, ""), nil, ""},
-		"it is gone already":      {"acc", refuses(403, "permission denied; invalid token"), nil, ""},
-		"the policy forbids it":   {"acc", refuses(403, "permission denied"), says(204, ""), "permission denied"},
-		"neither token nor lease": {"acc", refuses(403, "permission denied"), refuses(403, "permission denied"), "stays until"},
-		"a batch token":           {"", refuses(400, "batch tokens cannot be revoked"), says(204, ""), ""},
+		"it goes":               {"acc", says(204, ""), nil, ""},
+		"it is gone already":    {"acc", refuses(403, "permission denied; invalid token"), nil, ""},
+		"the policy forbids it": {"acc", refuses(403, "permission denied"), says(204, ""), "permission denied"},
+		"neither token nor lease": {
+			"acc", refuses(403, "permission denied"), refuses(403, "permission denied"), "stays until",
+		},
+		"a batch token": {"", refuses(400, "batch tokens cannot be revoked"), says(204, ""), ""},
 		"a batch token whose lease stays": {
 			"", refuses(400, "batch tokens cannot be revoked"), refuses(403, "permission denied"),
 			"the lease of db/creds/app stays until 2026-07-01T12:01:00Z",

@@ -216,7 +216,9 @@ func TestLogin(t *testing.T) {
 		"the token is repeated": {
 			func(w http.ResponseWriter, _ int) { says(w, 400, "no good: "+jwt) }, 1, "no good: (hidden)",
 		},
-		"an answer without a token": {func(w http.ResponseWriter, _ int) { _, _ = io.WriteString(w, `{}`) }, 1, "no token in it"},
+		"an answer without a token": {
+			func(w http.ResponseWriter, _ int) { _, _ = io.WriteString(w, `{}`) }, 1, "no token in it",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var body map[string]string

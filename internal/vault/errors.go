@@ -118,7 +118,8 @@ func passing(status int) bool {
 // passingWords are what Vault says with other statuses when the cause passes: elections, and a server that it asks
 // itself, be it for keys (jwt mounts), for Namespaces (kubernetes mounts) or for credentials.
 var passingWords = []string{
-	"vault is sealed", "local node not active", "no leader", "not the leader", "leadership lost", "raft is already shutdown",
+	"vault is sealed", "local node not active", "no leader", "not the leader", "leadership lost",
+	"raft is already shutdown",
 	"context canceled", "deadline exceeded", "dial tcp", "connection refused", "connection reset", "i/o timeout",
 	"no such host", "tls handshake timeout", "throttl", "rate exceeded", "too many requests", "service unavailable",
 }

@@ -76,7 +76,8 @@ func ParseTransit(address string) (*Transit, error) {
 // EncryptWithContext implements tink.AEADWithContext.
 func (t *Transit) EncryptWithContext(ctx context.Context, plaintext, bound []byte) ([]byte, error) {
 	text, err := t.use(ctx, "encrypt", "ciphertext", map[string]any{
-		"plaintext": base64.StdEncoding.EncodeToString(plaintext), "associated_data": base64.StdEncoding.EncodeToString(bound),
+		"plaintext":       base64.StdEncoding.EncodeToString(plaintext),
+		"associated_data": base64.StdEncoding.EncodeToString(bound),
 	})
 	return []byte(text), err
 }

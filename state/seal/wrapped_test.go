@@ -137,7 +137,8 @@ func TestAWrappedRingAtTheStart(t *testing.T) {
 func TestNoRingIsMadeWithoutItsKey(t *testing.T) {
 	key, kept := newKey(t), &fakeRing{}
 	key.down = errors.New("Vault is sealed")
-	if _, err := Open(t.Context(), options(&memory.Store{}, &WrappedRing{Ring: kept, Key: key})); !errors.Is(err, key.down) {
+	_, err := Open(t.Context(), options(&memory.Store{}, &WrappedRing{Ring: kept, Key: key}))
+	if !errors.Is(err, key.down) {
 		t.Errorf("got %v, want %v", err, key.down)
 	}
 	if kept.data != nil {
@@ -241,7 +242,8 @@ func TestTransitAddress(t *testing.T) {
 		if want == "" && err == nil {
 			continue
 		}
-		if !errors.Is(err, ErrTransitURL) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "password@") {
+		if !errors.Is(err, ErrTransitURL) || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "password@") {
 			t.Errorf("%s: got %v, want %q", address, err, want)
 		}
 	}
