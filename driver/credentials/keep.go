@@ -89,11 +89,11 @@ func (s *Session) renew(ctx context.Context, l *lease, margin time.Duration) err
 // lost tells whether a renewal was refused because the lease is gone, or the token that it hangs on: then it won't
 // even live until the time that was granted.
 func (s *Session) lost(ctx context.Context, refusal error) bool {
-	if gone(refusal) {
+	if vault.IsGone(refusal) {
 		return true
 	}
 	_, err := s.client.Read(ctx, "auth/token/lookup-self", nil)
-	return err != nil && gone(err)
+	return err != nil && vault.IsGone(err)
 }
 
 // before returns a context that ends at a time of the clock.

@@ -173,6 +173,16 @@ func TestKeepTellsWhatEnds(t *testing.T) {
 				k.wantEnd(t, "its maximum time to live is reached")
 			},
 		},
+		"an engine that says no with a bad request": {
+			leased(600, true), map[string]handler{renewLease: refuses(400, "the database is starting up")}, time.Minute,
+			func(t *testing.T, k *keeping) {
+				k.wantCall(t, 400*time.Second, renewLease)
+				<-k.asked // again and again
+				k.made--
+				k.to(t, 9*time.Minute)
+				k.wantEnd(t, "the database is starting up")
+			},
+		},
 		"a server that is sealed and stays so": {
 			leased(600, true), map[string]handler{renewLease: refuses(503, "Vault is sealed")}, time.Minute,
 			func(t *testing.T, k *keeping) {

@@ -16,6 +16,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/internal/vault"
 )
 
 func TestRealVault(t *testing.T) {
@@ -72,7 +73,7 @@ func loginByJWT(t *testing.T, w *world) {
 		"another audience":   {"deployer", "auth/jwt", "aud", jwt.MapClaims{"aud": []string{"other"}}},
 		"another subject":    {"deployer", "auth/jwt", "sub", jwt.MapClaims{"sub": "system:serviceaccount:x:y"}},
 		"a token that ended": {"deployer", "auth/jwt", "expired", jwt.MapClaims{"exp": time.Now().Add(-time.Hour).Unix()}},
-		"no such mount":      {"deployer", "auth/none", "permission denied", nil},
+		"no such mount":      {"deployer", "auth/none", "logging in at auth/none", nil},
 	} {
 		cfg := w.config(t, test.role, test.claims)
 		cfg.AuthPath = test.mount
@@ -347,7 +348,7 @@ func childToken(t *testing.T, w *world) {
 	}
 	eventually(t, "the child is gone", func() bool {
 		_, err := s.leases[1].renew(t.Context(), time.Minute)
-		return err != nil && gone(err)
+		return err != nil && vault.IsGone(err)
 	})
 }
 

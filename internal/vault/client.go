@@ -175,6 +175,20 @@ func (c *Client) Write(ctx context.Context, path string, parameters map[string]a
 	})
 }
 
+// Renew writes to a path that renews something. Whatever goes wrong there, for good or for a moment, Vault answers 400:
+// what is not known to be for good is tried again.
+func (c *Client) Renew(ctx context.Context, path string, parameters map[string]any) (*api.Secret, error) {
+	return c.try(ctx, "writing to "+path, func(ctx context.Context) (*api.Secret, error) {
+		secret, err := c.write(ctx, path, parameters)
+		if err == nil {
+			return secret, nil
+		}
+		f := digest(err, c.api.Token())
+		f.passes = f.passes || f.status == http.StatusBadRequest && !f.says(lastWords)
+		return nil, f
+	})
+}
+
 func (c *Client) read(ctx context.Context, path string, query map[string][]string) (*api.Secret, error) {
 	logical := c.api.Logical()
 	resp, failed := logical.ReadRawWithDataWithContext(ctx, path, query)

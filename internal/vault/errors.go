@@ -70,6 +70,18 @@ func (f *failure) bareRefusal() bool {
 	return f.status == http.StatusForbidden && f.text == "permission denied"
 }
 
+// says tells whether one of the words is in the text; they are in lower case.
+func (f *failure) says(words []string) bool {
+	text := strings.ToLower(f.text)
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
+}
+
+// IsGone tells whether the server says that the token, or the lease that a call was about, is not there any more.
+func IsGone(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Reason == Denied && (&failure{text: e.Message}).says(goneWords)
+}
+
 // digest reads an error of the client library. Secrets are taken out of what it says.
 func digest(err error, secrets ...string) *failure {
 	var f *failure
@@ -86,9 +98,7 @@ func digest(err error, secrets ...string) *failure {
 		if f.text == "" {
 			f.text = strings.ToLower(http.StatusText(f.status))
 		}
-		f.passes = passing(f.status) || slices.ContainsFunc(passingWords, func(word string) bool {
-			return strings.Contains(strings.ToLower(f.text), word)
-		})
+		f.passes = passing(f.status) || f.says(passingWords)
 	case errors.As(err, &certificate):
 		f.text = "its certificate is not trusted: " + oneLine(certificate.Err.Error())
 	case errors.As(err, &request): // its text has the whole URL
@@ -123,6 +133,15 @@ var passingWords = []string{
 	"context canceled", "deadline exceeded", "dial tcp", "connection refused", "connection reset", "i/o timeout",
 	"no such host", "tls handshake timeout", "throttl", "rate exceeded", "too many requests", "service unavailable",
 }
+
+// goneWords are what Vault says of a token or a lease that isn't there any more.
+var goneWords = []string{
+	"invalid token", "bad token", "token not found", "invalid accessor", "lease not found", "lease expired",
+	"invalid lease id",
+}
+
+// lastWords are the refusals of a renewal that are for good.
+var lastWords = append([]string{"max ttl", "not renewable", "cannot be renewed"}, goneWords...)
 
 const maxText = 400
 
