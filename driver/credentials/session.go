@@ -27,7 +27,8 @@ type Session struct {
 	leases []*lease // the token's own is the first
 }
 
-// Login logs in, and waits for a server that can't answer now until ctx ends.
+// Login logs in, and waits for a server that can't answer now until ctx ends. When an answer is lost its token is known
+// to nobody: it holds nothing, and ends with the role's time to live.
 func Login(ctx context.Context, cfg Config) (*Session, error) {
 	if cfg.Log == nil {
 		cfg.Log = func(string, ...any) {}

@@ -69,7 +69,8 @@ func New(cfg Config) (*Client, error) {
 	if cfg.RetryDelay <= 0 {
 		cfg.RetryDelay = firstDelay
 	}
-	// Unlike DefaultConfig it reads no VAULT_ or BAO_ variable, which are meant for Terraform's providers.
+	// Unlike DefaultConfig it reads no VAULT_ or BAO_ variable, which are meant for Terraform's providers. A proxy that
+	// the environment names is used, as everybody else does.
 	settings := api.NewConfig()
 	settings.Address = strings.TrimSuffix(cfg.Address, "/")
 	settings.MaxRetries, settings.Timeout = 0, 0 // both are done here
