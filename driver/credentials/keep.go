@@ -86,14 +86,14 @@ func (s *Session) renew(ctx context.Context, l *lease, margin time.Duration) err
 	return nil
 }
 
-// lost tells whether a renewal was refused because the lease is gone, or the token that it hangs on: then it won't
-// even live until the time that was granted.
+// lost tells whether a call was refused because the lease is gone, or the token that it hangs on. Vault says so;
+// OpenBao says of a token that is gone no more than that permission is denied.
 func (s *Session) lost(ctx context.Context, refusal error) bool {
 	if vault.IsGone(refusal) {
 		return true
 	}
 	_, err := s.client.Read(ctx, "auth/token/lookup-self", nil)
-	return err != nil && vault.IsGone(err)
+	return vault.IsGone(err) || s.usual && vault.IsDenied(err)
 }
 
 // before returns a context that ends at a time of the clock.

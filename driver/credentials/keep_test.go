@@ -209,6 +209,15 @@ func TestKeepTellsWhatEnds(t *testing.T) {
 				k.wantEnd(t, "permission denied")
 			},
 		},
+		"a token that somebody revoked, as OpenBao says it": {
+			leased(600, true), map[string]handler{
+				renewLease: refuses(403, "permission denied"), lookup: refuses(403, "permission denied"),
+			}, time.Minute,
+			func(t *testing.T, k *keeping) {
+				k.wantCall(t, 400*time.Second, renewLease)
+				k.wantEnd(t, "permission denied")
+			},
+		},
 		"a policy that forbids renewals": {
 			leased(600, true), map[string]handler{renewLease: refuses(403, "permission denied")}, time.Minute,
 			func(t *testing.T, k *keeping) {

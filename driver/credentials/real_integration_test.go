@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -146,9 +147,7 @@ func (w *world) auth(t *testing.T) {
 			"role_type": "jwt", "bound_audiences": "vault", "user_claim": "sub",
 			"bound_subject": "system:serviceaccount:team:terraform",
 		}
-		for k, v := range more {
-			role[k] = v
-		}
+		maps.Copy(role, more)
 		w.root(t, "auth/jwt/role/"+name, role)
 	}
 }
@@ -198,9 +197,7 @@ func (w *world) token(t *testing.T, claims jwt.MapClaims) string {
 			"namespace": "team", "serviceaccount": map[string]any{"name": "terraform", "uid": "a-uid"},
 		},
 	}
-	for name, value := range claims {
-		all[name] = value
-	}
+	maps.Copy(all, claims)
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodES256, all).SignedString(w.key)
 	if err != nil {
 		t.Fatal(err)

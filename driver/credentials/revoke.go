@@ -14,7 +14,7 @@ func (s *Session) Revoke(ctx context.Context) error {
 	defer s.client.Close()
 	_, err := s.client.Write(ctx, "auth/token/revoke-self", map[string]any{})
 	switch {
-	case err == nil || vault.IsGone(err):
+	case err == nil || vault.IsDenied(err) && s.lost(ctx, err):
 		return nil
 	case vault.IsDenied(err):
 		return s.revokeLeases(ctx, err)

@@ -20,6 +20,8 @@ type Session struct {
 	cfg      Config
 	client   *vault.Client
 	accessor string
+	// usual tells that the token has the default policy, which lets each token look at itself.
+	usual bool
 	// until is when everything ends whatever is renewed; zero without a MaxTTL.
 	until time.Time
 
@@ -45,7 +47,9 @@ func Login(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, classed(err)
 	}
-	s := &Session{cfg: cfg, client: client, accessor: auth.Accessor}
+	s := &Session{
+		cfg: cfg, client: client, accessor: auth.Accessor, usual: slices.Contains(auth.Policies, "default"),
+	}
 	if cfg.MaxTTL > 0 {
 		s.until = began.Add(cfg.MaxTTL)
 	}
