@@ -151,8 +151,8 @@ func (h *harness) fetch(t *testing.T, s *Session) Answer {
 
 func wantClass(t *testing.T, err error, class job.Class, words string) {
 	t.Helper()
-	var e *Error
-	if !errors.As(err, &e) || e.Class != class || !strings.Contains(e.Message, words) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Class != class || !strings.Contains(e.Message, words) {
 		t.Errorf("got %v, want %s with %q", err, class, words)
 	}
 	if err != nil && (strings.Contains(err.Error(), token) || strings.Contains(err.Error(), kubeToken) ||

@@ -271,8 +271,8 @@ func TestWhatDoesNotPassInTimeIsUnavailable(t *testing.T) {
 				c.api.SetToken(token)
 				_, err = c.Read(within(t, 300*time.Millisecond), "aws/creds/x", nil)
 			}
-			var e *Error
-			if !errors.As(err, &e) || e.Reason != Unavailable || !strings.Contains(e.Message, test.says) {
+			e, ok := errors.AsType[*Error](err)
+			if !ok || e.Reason != Unavailable || !strings.Contains(e.Message, test.says) {
 				t.Fatalf("got %v, want unavailable with %q", err, test.says)
 			}
 			if !strings.Contains(e.Message, test.address) || strings.Contains(e.Message, token) {

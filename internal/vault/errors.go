@@ -36,8 +36,8 @@ func (e *Error) Error() string { return e.Message }
 
 // IsDenied tells whether the server refused.
 func IsDenied(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Reason == Denied
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Reason == Denied
 }
 
 func (c Config) unavailable(f *failure) *Error {
@@ -78,17 +78,16 @@ func (f *failure) says(words []string) bool {
 
 // IsGone tells whether the server says that the token, or the lease that a call was about, is not there any more.
 func IsGone(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Reason == Denied && (&failure{text: e.Message}).says(goneWords)
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Reason == Denied && (&failure{text: e.Message}).says(goneWords)
 }
 
 // digest reads an error of the client library. Secrets are taken out of what it says.
 func digest(err error, secrets ...string) *failure {
-	var f *failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*failure](err); ok {
 		return f
 	}
-	f = &failure{}
+	f := &failure{}
 	var answered *api.ResponseError
 	var certificate *tls.CertificateVerificationError
 	var request *url.Error

@@ -87,8 +87,7 @@ func (t *Transit) DecryptWithContext(ctx context.Context, ciphertext, bound []by
 	text, err := t.use(ctx, "decrypt", "plaintext", map[string]any{
 		"ciphertext": string(ciphertext), "associated_data": base64.StdEncoding.EncodeToString(bound),
 	})
-	var e *vault.Error
-	if errors.As(err, &e) && e.Reason == vault.Denied && e.Status == http.StatusBadRequest {
+	if e, ok := errors.AsType[*vault.Error](err); ok && e.Reason == vault.Denied && e.Status == http.StatusBadRequest {
 		// Another key, one that is gone, or a version of it that may not be used any more.
 		return nil, fmt.Errorf("%w: %w", ErrWrongKey, err)
 	}
