@@ -163,9 +163,40 @@ func TestTheAPIForPeopleCanBeLeftOut(t *testing.T) {
 	}
 }
 
+func TestTransitKeyReachesTheStatePodAlone(t *testing.T) {
+	all := deployments(t, "--set-json", `state.sealing.transit={"address":"https://vault.vault:8200","authPath":"auth/jwt",`+
+		`"namespace":"a/b","audience":"https://vault","caSecretName":"ca"}`)
+	pod := all["state"].Spec.Template.Spec
+	want := corev1.EnvVar{
+		Name: "PLUMBLINE_SEAL_TRANSIT",
+		Value: "https://vault.vault:8200/plumbline?auth=auth%2Fjwt&ca=%2Fvar%2Frun%2Fsecrets%2Fplumbline%2Fvault-ca%2Fca.crt" +
+			"&mount=transit&namespace=a%2Fb&role=plumbline-state",
+	}
+	if !slices.Contains(pod.Containers[0].Env, want) {
+		t.Errorf("got %v, want %v", pod.Containers[0].Env, want)
+	}
+	mounts := map[string]string{}
+	for _, m := range pod.Containers[0].VolumeMounts {
+		mounts[m.Name] = m.MountPath
+	}
+	if diff := cmp.Diff(map[string]string{
+		"vault-token": "/var/run/secrets/plumbline/vault", "vault-ca": "/var/run/secrets/plumbline/vault-ca",
+	}, mounts); diff != "" {
+		t.Errorf("mounts (-want +got)\n%s", diff)
+	}
+	token := pod.Volumes[0].Projected.Sources[0].ServiceAccountToken
+	if token.Audience != "https://vault" || token.Path != "token" || pod.Volumes[1].Secret.SecretName != "ca" {
+		t.Errorf("got %+v", pod.Volumes)
+	}
+	if volumes := all["controller"].Spec.Template.Spec.Volumes; len(volumes) != 1 {
+		t.Errorf("the controller has the state's token: %+v", volumes)
+	}
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
 	for _, wrong := range []string{
 		"image.tagg=1", "logLevel=loud", "state.replicas=many", "extraLabels.a.b=c", "state.store.url=mysql://x",
+		"state.sealing.transit.address=vault:8200", "state.sealing.transit.kee=x",
 	} {
 		if output, err := render(t, "--set", wrong); err == nil || !strings.Contains(output, "schema") {
 			t.Errorf("%s: got %v\n%.300s", wrong, err, output)

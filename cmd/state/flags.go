@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/plumbline-dev/plumbline/state"
+	"github.com/plumbline-dev/plumbline/state/seal"
 	"github.com/plumbline-dev/plumbline/state/store/open"
 )
 
@@ -26,6 +27,7 @@ type flags struct {
 	keepVersions  int
 	keepAge       time.Duration
 	sealSecret    string
+	transit       *seal.Transit // nil without
 	refuseBare    bool
 	registerAPI   bool
 	apiOwner      string
@@ -70,6 +72,8 @@ func parseAny(args []string) (flags, error) {
 	set.StringVar(&f.sealSecret, "seal-keys-secret",
 		cmp.Or(os.Getenv("PLUMBLINE_SEAL_KEYS_SECRET"), "plumbline-state-keys"),
 		"Secret of the key ring; made when missing and nothing is sealed yet")
+	transit := set.String("seal-transit", os.Getenv("PLUMBLINE_SEAL_TRANSIT"),
+		"key of Vault's transit engine that wraps the key ring, as https://HOST:PORT/KEY?role=ROLE; see docs/state.md")
 	set.BoolVar(&f.refuseBare, "refuse-unsealed", false, "take what is not sealed for forged, once keys reseal has run")
 	set.BoolVar(&f.registerAPI, "register-api", false, "serve people through the API server; see docs/people.md")
 	set.StringVar(&f.apiOwner, "api-owner", "", "ClusterRole that the APIService goes with when all is uninstalled")
@@ -78,6 +82,12 @@ func parseAny(args []string) (flags, error) {
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	if err := set.Parse(args); err != nil {
 		return flags{}, fmt.Errorf("reading flags: %w", err)
+	}
+	if *transit != "" {
+		var err error
+		if f.transit, err = seal.ParseTransit(*transit); err != nil {
+			return flags{}, fmt.Errorf("reading --seal-transit: %w", err)
+		}
 	}
 	return f, nil
 }

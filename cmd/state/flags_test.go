@@ -24,6 +24,8 @@ func TestParse(t *testing.T) {
 		{"no secret for the keys", append([]string{"--seal-keys-secret="}, good...), "--seal-keys-secret"},
 		{"a store that is none", append([]string{"--store=mysql://b"}, good...), "there are azblob://"},
 		{"an API that nobody owns", append([]string{"--register-api", "--pod-name=p"}, good...), "--api-owner"},
+		{"a transit key", append([]string{"--seal-transit=https://vault:8200/k?role=r"}, good...), ""},
+		{"a transit key that is none", append([]string{"--seal-transit=vault"}, good...), "--seal-transit"},
 		{"a level that is none", append([]string{"--log-level=loud"}, good...), "loud"},
 		{"a flag that is none", append([]string{"--nope"}, good...), "nope"},
 	} {

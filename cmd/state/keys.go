@@ -24,7 +24,10 @@ const keysTimeout = 30 * time.Minute
 func openSealed(ctx context.Context, o seal.Options) (*seal.Store, error) {
 	for {
 		s, err := seal.Open(ctx, o)
-		if err == nil || ctx.Err() != nil || errors.Is(err, seal.ErrNoRing) || errors.Is(err, seal.ErrWrongRing) {
+		if err == nil {
+			warnOfBareRing(ctx, s, o.Log)
+		}
+		if err == nil || ctx.Err() != nil || forGood(err) {
 			return s, err
 		}
 		o.Log.WarnContext(ctx, "the keys can't be read yet; trying again", "error", err)
@@ -35,10 +38,20 @@ func openSealed(ctx context.Context, o seal.Options) (*seal.Store, error) {
 	}
 }
 
+// forGood tells whether the keys at hand won't ever fit.
+func forGood(err error) bool {
+	for _, reason := range []error{seal.ErrNoRing, seal.ErrWrongRing, seal.ErrWrapped, seal.ErrWrongKey} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	return false
+}
+
 func (f flags) sealing(c client.Client, raw state.Store, log *slog.Logger) seal.Options {
 	o := seal.Options{
 		Store: raw, Clock: clock.RealClock{}, Log: log,
-		Ring: seal.SecretRing{Client: c, Secret: client.ObjectKey{Namespace: f.namespace, Name: f.sealSecret}},
+		Ring: f.ring(c, log),
 	}
 	if f.refuseBare {
 		o.Bare = seal.Refuse
@@ -64,6 +77,8 @@ var keysCommands = []keysCommand{
 	{"rotate", "puts a new key on the ring; from now on it is written with", rotateKeys},
 	{"reseal", "wraps all data keys with the newest key, and seals what was never sealed", resealAll},
 	{"prune", "takes the old keys off the ring once nothing needs them", pruneKeys},
+	{"wrap", "wraps the key ring with the transit key's newest version", wrapRing},
+	{"unwrap", "leaves the key ring bare, before the servers go on without a transit key", unwrapRing},
 }
 
 func findKeysCommand(name string) (keysCommand, error) {

@@ -86,14 +86,14 @@ func (s *Session) renew(ctx context.Context, l *lease, margin time.Duration) err
 	return nil
 }
 
-// lost tells whether a renewal was refused because the lease is gone, or the token that it hangs on: then it won't
-// even live until the time that was granted.
+// lost tells whether a call was refused because the lease is gone, or the token that it hangs on. Vault says so;
+// OpenBao says of a token that is gone no more than that permission is denied.
 func (s *Session) lost(ctx context.Context, refusal error) bool {
-	if gone(refusal) {
+	if vault.IsGone(refusal) {
 		return true
 	}
 	_, err := s.client.Read(ctx, "auth/token/lookup-self", nil)
-	return err != nil && gone(err)
+	return vault.IsGone(err) || s.usual && vault.IsDenied(err)
 }
 
 // before returns a context that ends at a time of the clock.
@@ -113,7 +113,11 @@ func (s *Session) before(ctx context.Context, at time.Time) (context.Context, fu
 
 // sleep waits until a time of the clock, and tells whether it came to it before ctx ended.
 func (s *Session) sleep(ctx context.Context, at time.Time) bool {
-	timer := s.cfg.Clock.NewTimer(max(1, at.Sub(s.cfg.Clock.Now())))
+	wait := at.Sub(s.cfg.Clock.Now())
+	if wait <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := s.cfg.Clock.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

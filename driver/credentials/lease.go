@@ -2,9 +2,7 @@ package credentials
 
 import (
 	"context"
-	"errors"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/openbao/openbao/api/v2"
@@ -33,7 +31,7 @@ func (s *Session) tokenLease(client *vault.Client, what string, auth *api.Secret
 	l := &lease{what: what, renewable: auth.Renewable, increment: seconds(auth.LeaseDuration)}
 	l.extend(began, l.increment)
 	l.renew = func(ctx context.Context, increment time.Duration) (time.Duration, error) {
-		secret, err := client.Write(ctx, "auth/token/renew-self", map[string]any{"increment": whole(increment)})
+		secret, err := client.Renew(ctx, "auth/token/renew-self", map[string]any{"increment": whole(increment)})
 		if err != nil || secret == nil || secret.Auth == nil {
 			return 0, err
 		}
@@ -49,7 +47,7 @@ func (s *Session) secretLease(path string, secret *api.Secret, began time.Time) 
 	}
 	l.extend(began, l.increment)
 	l.renew = func(ctx context.Context, increment time.Duration) (time.Duration, error) {
-		secret, err := s.client.Write(ctx, "sys/leases/renew",
+		secret, err := s.client.Renew(ctx, "sys/leases/renew",
 			map[string]any{"lease_id": l.id, "increment": whole(increment)})
 		if err != nil || secret == nil {
 			return 0, err
@@ -85,19 +83,5 @@ func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 // whole are full seconds, at least one.
 func whole(d time.Duration) int { return int(math.Max(1, math.Floor(d.Seconds()))) }
-
-// gone tells whether the server says that what a call was about is not there any more.
-func gone(err error) bool {
-	var e *vault.Error
-	if !errors.As(err, &e) || e.Reason != vault.Denied {
-		return false
-	}
-	for _, words := range []string{"invalid token", "bad token", "invalid accessor", "lease not found", "lease is not"} {
-		if strings.Contains(e.Message, words) {
-			return true
-		}
-	}
-	return false
-}
 
 func clockTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }

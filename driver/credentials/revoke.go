@@ -14,7 +14,7 @@ func (s *Session) Revoke(ctx context.Context) error {
 	defer s.client.Close()
 	_, err := s.client.Write(ctx, "auth/token/revoke-self", map[string]any{})
 	switch {
-	case err == nil || gone(err):
+	case err == nil || vault.IsDenied(err) && s.lost(ctx, err):
 		return nil
 	case vault.IsDenied(err):
 		return s.revokeLeases(ctx, err)
@@ -30,7 +30,7 @@ func (s *Session) revokeLeases(ctx context.Context, refusal error) error {
 			continue
 		}
 		_, err := s.client.Write(ctx, "sys/leases/revoke", map[string]any{"lease_id": l.id})
-		if err != nil && !gone(err) {
+		if err != nil && !vault.IsGone(err) {
 			failed = errors.Join(failed, fmt.Errorf("%s stays until %s: %w", l.what, clockTime(l.ends), err))
 		}
 	}
@@ -52,7 +52,7 @@ func RevokeAccessor(ctx context.Context, cfg Config, accessor string) error {
 		return err
 	}
 	_, err = s.client.Write(ctx, "auth/token/revoke-accessor", map[string]any{"accessor": accessor})
-	if err != nil && !gone(err) {
+	if err != nil && !vault.IsGone(err) {
 		return errors.Join(classed(err), s.Revoke(ctx))
 	}
 	return s.Revoke(ctx)

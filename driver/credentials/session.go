@@ -20,6 +20,8 @@ type Session struct {
 	cfg      Config
 	client   *vault.Client
 	accessor string
+	// usual tells that the token has the default policy, which lets each token look at itself.
+	usual bool
 	// until is when everything ends whatever is renewed; zero without a MaxTTL.
 	until time.Time
 
@@ -27,7 +29,8 @@ type Session struct {
 	leases []*lease // the token's own is the first
 }
 
-// Login logs in, and waits for a server that can't answer now until ctx ends.
+// Login logs in, and waits for a server that can't answer now until ctx ends. When an answer is lost its token is known
+// to nobody: it holds nothing, and ends with the role's time to live.
 func Login(ctx context.Context, cfg Config) (*Session, error) {
 	if cfg.Log == nil {
 		cfg.Log = func(string, ...any) {}
@@ -44,7 +47,9 @@ func Login(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, classed(err)
 	}
-	s := &Session{cfg: cfg, client: client, accessor: auth.Accessor}
+	s := &Session{
+		cfg: cfg, client: client, accessor: auth.Accessor, usual: slices.Contains(auth.Policies, "default"),
+	}
 	if cfg.MaxTTL > 0 {
 		s.until = began.Add(cfg.MaxTTL)
 	}

@@ -1,7 +1,7 @@
-// Package realservers starts the servers that a store is tested and measured against: PostgreSQL from Debian, and an S3
-// gateway that is built from source.
+// Package realservers starts the servers that a store and a client are tested and measured against: PostgreSQL from
+// Debian; an S3 gateway and Vault, which are built from source.
 //
-//	StartPostgres / StartS3 -> a folder of its own, a free port, a process -> its URL; Stop ends and removes it all
+//	StartPostgres / StartS3 / StartVault -> a folder, free ports, processes -> URLs; Stop ends and removes it all
 package realservers
 
 import (

@@ -69,7 +69,8 @@ func New(cfg Config) (*Client, error) {
 	if cfg.RetryDelay <= 0 {
 		cfg.RetryDelay = firstDelay
 	}
-	// Unlike DefaultConfig it reads no VAULT_ or BAO_ variable, which are meant for Terraform's providers.
+	// Unlike DefaultConfig it reads no VAULT_ or BAO_ variable, which are meant for Terraform's providers. A proxy that
+	// the environment names is used, as everybody else does.
 	settings := api.NewConfig()
 	settings.Address = strings.TrimSuffix(cfg.Address, "/")
 	settings.MaxRetries, settings.Timeout = 0, 0 // both are done here
@@ -86,7 +87,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	client, err := api.NewClient(settings)
 	if err != nil {
-		return nil, cfg.unavailable(digest(fmt.Errorf("the address is none: %w", err)))
+		return nil, cfg.unavailable(&failure{text: "that is no address of a server"})
 	}
 	if cfg.Namespace != "" {
 		client.SetNamespace(cfg.Namespace)
@@ -172,6 +173,20 @@ func (c *Client) Read(ctx context.Context, path string, parameters map[string]an
 func (c *Client) Write(ctx context.Context, path string, parameters map[string]any) (*api.Secret, error) {
 	return c.try(ctx, "writing to "+path, func(ctx context.Context) (*api.Secret, error) {
 		return c.write(ctx, path, parameters)
+	})
+}
+
+// Renew writes to a path that renews something. Whatever goes wrong there, for good or for a moment, Vault answers 400:
+// what is not known to be for good is tried again.
+func (c *Client) Renew(ctx context.Context, path string, parameters map[string]any) (*api.Secret, error) {
+	return c.try(ctx, "writing to "+path, func(ctx context.Context) (*api.Secret, error) {
+		secret, err := c.write(ctx, path, parameters)
+		if err == nil {
+			return secret, nil
+		}
+		f := digest(err, c.api.Token())
+		f.passes = f.passes || f.status == http.StatusBadRequest && !f.says(lastWords)
+		return nil, f
 	})
 }
 

@@ -36,8 +36,8 @@ func (e *Error) Error() string { return e.Message }
 
 // IsDenied tells whether the server refused.
 func IsDenied(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Reason == Denied
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Reason == Denied
 }
 
 func (c Config) unavailable(f *failure) *Error {
@@ -70,13 +70,24 @@ func (f *failure) bareRefusal() bool {
 	return f.status == http.StatusForbidden && f.text == "permission denied"
 }
 
+// says tells whether one of the words is in the text; they are in lower case.
+func (f *failure) says(words []string) bool {
+	text := strings.ToLower(f.text)
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
+}
+
+// IsGone tells whether the server says that the token, or the lease that a call was about, is not there any more.
+func IsGone(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Reason == Denied && (&failure{text: e.Message}).says(goneWords)
+}
+
 // digest reads an error of the client library. Secrets are taken out of what it says.
 func digest(err error, secrets ...string) *failure {
-	var f *failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*failure](err); ok {
 		return f
 	}
-	f = &failure{}
+	f := &failure{}
 	var answered *api.ResponseError
 	var certificate *tls.CertificateVerificationError
 	var request *url.Error
@@ -86,9 +97,7 @@ func digest(err error, secrets ...string) *failure {
 		if f.text == "" {
 			f.text = strings.ToLower(http.StatusText(f.status))
 		}
-		f.passes = passing(f.status) || slices.ContainsFunc(passingWords, func(word string) bool {
-			return strings.Contains(strings.ToLower(f.text), word)
-		})
+		f.passes = passing(f.status) || f.says(passingWords)
 	case errors.As(err, &certificate):
 		f.text = "its certificate is not trusted: " + oneLine(certificate.Err.Error())
 	case errors.As(err, &request): // its text has the whole URL
@@ -118,10 +127,20 @@ func passing(status int) bool {
 // passingWords are what Vault says with other statuses when the cause passes: elections, and a server that it asks
 // itself, be it for keys (jwt mounts), for Namespaces (kubernetes mounts) or for credentials.
 var passingWords = []string{
-	"vault is sealed", "local node not active", "no leader", "not the leader", "leadership lost", "raft is already shutdown",
+	"vault is sealed", "local node not active", "no leader", "not the leader", "leadership lost",
+	"raft is already shutdown",
 	"context canceled", "deadline exceeded", "dial tcp", "connection refused", "connection reset", "i/o timeout",
 	"no such host", "tls handshake timeout", "throttl", "rate exceeded", "too many requests", "service unavailable",
 }
+
+// goneWords are what Vault says of a token or a lease that isn't there any more.
+var goneWords = []string{
+	"invalid token", "bad token", "token not found", "invalid accessor", "lease not found", "lease expired",
+	"invalid lease id",
+}
+
+// lastWords are the refusals of a renewal that are for good.
+var lastWords = append([]string{"max ttl", "not renewable", "cannot be renewed"}, goneWords...)
 
 const maxText = 400
 

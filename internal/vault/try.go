@@ -31,8 +31,6 @@ func (c *Client) try(
 	switch {
 	case err == nil:
 		return secret, nil
-	case a.last == nil: // ctx had ended before the first try
-		return nil, c.unavailable(&failure{text: doing + ": " + err.Error()})
 	case a.last.passes || a.last.status == 0:
 		return nil, c.unavailable(&failure{status: a.last.status, text: doing + ": " + a.last.Error()})
 	default:

@@ -39,6 +39,9 @@ func useRing(handle *keyset.Handle) (*ring, error) {
 }
 
 func decodeRing(data []byte) (*ring, error) {
+	if isWrapped(data) {
+		return nil, ErrWrapped
+	}
 	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(data)))
 	if err != nil {
 		// Tink's error may quote the key ring.

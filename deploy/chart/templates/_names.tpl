@@ -15,6 +15,17 @@
 {{- define "plumbline.sealKeys" -}}
 {{ .Values.state.sealing.secretName | default (printf "%s-keys" (include "plumbline.state" .)) }}
 {{- end -}}
+{{/* The address of the transit key, as --seal-transit takes it. */}}
+{{- define "plumbline.sealTransit" -}}
+{{- with .Values.state.sealing.transit -}}
+{{- $query := dict "mount" .mount "auth" .authPath "role" .role -}}
+{{- with .namespace }}{{ $_ := set $query "namespace" . }}{{ end -}}
+{{- if .caSecretName }}{{ $_ := set $query "ca" "/var/run/secrets/plumbline/vault-ca/ca.crt" }}{{ end -}}
+{{- $pairs := list -}}
+{{- range $name, $value := $query }}{{ $pairs = append $pairs (printf "%s=%s" $name (urlquery $value)) }}{{ end -}}
+{{ trimSuffix "/" .address }}/{{ .key }}?{{ join "&" $pairs }}
+{{- end -}}
+{{- end -}}
 {{- define "plumbline.tls" -}}{{ include "plumbline.state" . }}-tls{{- end -}}
 
 {{/* Argument: (list $ component) */}}

@@ -80,6 +80,10 @@ env:
   value: {{ include "plumbline.sealKeys" $ }}
 - name: PLUMBLINE_STORE
   value: {{ $values.store.url | quote }}
+{{- if $values.sealing.transit.address }}
+- name: PLUMBLINE_SEAL_TRANSIT
+  value: {{ include "plumbline.sealTransit" $ | quote }}
+{{- end }}
 {{- end }}
 {{- with ($values.store).env }}
 {{- toYaml . | nindent 0 }}

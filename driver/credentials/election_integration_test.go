@@ -1,0 +1,137 @@
+//go:build integration
+
+package credentials
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+// TestElections has workers do all that a Run does, again and again, while leaders step down, are killed and sealed.
+// Each call ends well, and no lease stays.
+func TestElections(t *testing.T) {
+	w := newWorld(t, 3)
+	const creds = "database/creds/hour"
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var wg sync.WaitGroup
+	cycles := make([]int, 4)
+	for i := range cycles {
+		cfg := w.config(t, "deployer", nil)
+		cfg.MaxTTL = 10 * time.Minute
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if err := w.cycle(t, cfg); err != nil {
+					t.Error(err)
+					return
+				}
+				cycles[i]++
+			}
+		})
+	}
+	for name, disturb := range map[string]func(context.Context) error{
+		"step down": func(ctx context.Context) error { return w.vault.StepDown(ctx) },
+		"kill": func(ctx context.Context) error {
+			killed, err := w.vault.KillLeader(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = w.vault.Leader(ctx)
+			return errors.Join(err, w.vault.Restart(ctx, killed))
+		},
+		"seal": func(ctx context.Context) error {
+			leader, err := w.vault.Leader(ctx)
+			if err != nil {
+				return err
+			}
+			err = w.vault.Seal(ctx, leader)
+			_, leaderErr := w.vault.Leader(ctx)
+			return errors.Join(err, leaderErr, w.vault.Unseal(ctx, leader))
+		},
+		"seal all": func(ctx context.Context) error {
+			var err error
+			for i := range w.vault.Addresses() {
+				err = errors.Join(err, w.vault.Seal(ctx, i))
+			}
+			for i := range w.vault.Addresses() {
+				err = errors.Join(err, w.vault.Unseal(ctx, i))
+			}
+			return err
+		},
+	} {
+		for range 2 {
+			if err := disturb(ctx); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := w.vault.Leader(ctx); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if err := w.cycle(t, w.config(t, "deployer", nil)); err != nil {
+				t.Errorf("after %s: %v", name, err)
+			}
+		}
+	}
+	stop()
+	wg.Wait()
+	eventually(t, "no lease is left", func() bool { return w.leases(t, creds) == 0 })
+	w.wantNothingSecret(t)
+	t.Logf("the workers did %v cycles", cycles)
+}
+
+// cycle is what a Run does: its calls have the time that a Run gives them.
+func (w *world) cycle(t *testing.T, cfg Config) error {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	s, err := Login(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	a, err := s.Fetch(ctx, Request{Path: "database/creds/hour"})
+	if err != nil {
+		return err
+	}
+	w.remember(a.Data["password"])
+	for _, l := range s.leases {
+		if _, err := l.renew(ctx, time.Minute); err != nil {
+			return err
+		}
+	}
+	if _, err := s.Fetch(ctx, Request{Path: "kv2/data/app"}); err != nil {
+		return err
+	}
+	return s.Revoke(ctx)
+}
+
+// A lease outlives an election that takes longer than its renewal has time for, and a cluster without a quorum is told.
+func TestKeepWithoutAQuorum(t *testing.T) {
+	w := newWorld(t, 3)
+	s := w.login(t, "deployer")
+	w.fetch(t, s, "database/creds/short")
+	leader, err := w.vault.Leader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if i != leader {
+			w.vault.Kill(i)
+		}
+	}
+	done, _ := keepFor(t, s, time.Second)
+	wantClass(t, <-done, job.CredentialsExpired, "the lease of database/creds/short ends at ")
+	for i := range 3 {
+		if i != leader {
+			if err := w.vault.Restart(t.Context(), i); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := s.Revoke(t.Context()); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "no lease is left", func() bool { return w.leases(t, "database/creds/short") == 0 })
+}
