@@ -33,6 +33,12 @@ import (
 	"github.com/plumbline-dev/plumbline/runner/workspace"
 )
 
+// State is what the controller asks of the state service.
+type State interface {
+	workspace.State
+	run.Locks
+}
+
 // Options are what cmd/controller is told.
 type Options struct {
 	// Namespace is the controller's own: its leader election lives there.
@@ -43,7 +49,7 @@ type Options struct {
 	Concurrency   int
 	Clock         clock.PassiveClock
 	Logger        logr.Logger
-	State         workspace.State
+	State         State
 	StateLocation func() (job.State, error)
 	// SkipNameValidation lets tests make several managers in one process.
 	SkipNameValidation bool
@@ -114,7 +120,7 @@ func setUp(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	return watchRuns(mgr, o, &run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("plumbline"),
-		Clock: o.Clock, State: o.StateLocation,
+		Clock: o.Clock, State: o.StateLocation, Locks: o.State,
 	})
 }
 

@@ -28,6 +28,7 @@ type Claim struct {
 // LockedError says who holds the lock.
 type LockedError struct {
 	Holder Holder
+	Since  time.Time
 	// Info is Terraform's own description of the lock, as its holder sent it.
 	Info []byte
 }
@@ -37,7 +38,8 @@ func (e *LockedError) Error() string {
 	if e.Holder.Person != "" {
 		return "locked by " + e.Holder.Person + " for a moment"
 	}
-	return fmt.Sprintf("locked by run %s/%s in pod %s", e.Holder.Namespace, e.Holder.Run, e.Holder.Pod)
+	return fmt.Sprintf("locked by run %s/%s in pod %s since %s",
+		e.Holder.Namespace, e.Holder.Run, e.Holder.Pod, e.Since.UTC().Format(time.RFC3339))
 }
 
 // lockRecord is one record of a lock's journal: held by somebody, or free.
@@ -243,7 +245,9 @@ func decodeLock(r record) (lockRecord, error) {
 
 func (l lockRecord) heldBy(h Holder) bool { return l.Holder != nil && *l.Holder == h }
 
-func (l lockRecord) locked() *LockedError { return &LockedError{Holder: *l.Holder, Info: l.Info} }
+func (l lockRecord) locked() *LockedError {
+	return &LockedError{Holder: *l.Holder, Since: l.At, Info: l.Info}
+}
 
 // refusal says why somebody who doesn't hold the lock is turned away.
 func (l lockRecord) refusal() error {

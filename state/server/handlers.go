@@ -61,23 +61,33 @@ func (s *Server) deleteState(ctx context.Context, c call) (answer, error) {
 func (s *Server) lock(ctx context.Context, c call) (answer, error) {
 	err := s.Service.Lock(ctx, c.uid, c.id.holder(), c.body)
 	if locked, ok := errors.AsType[*state.LockedError](err); ok {
-		return answer{status: http.StatusLocked, body: describeLock(locked)}, nil
+		return answer{status: http.StatusLocked, body: describeLock(locked, c.r.PathValue("name"))}, nil
 	}
 	return done, err
 }
 
-// describeLock adds to the lock info, where Terraform's users look for it, which Run holds the lock.
-func describeLock(locked *state.LockedError) []byte {
+// describeLock adds to the lock info, where Terraform's users look for it, which Run holds the lock, and what would
+// release it.
+func describeLock(locked *state.LockedError, workspace string) []byte {
 	var info map[string]any
 	if json.Unmarshal(locked.Info, &info) != nil || (info["Info"] != nil && info["Info"] != "") {
 		return locked.Info
 	}
-	info["Info"] = locked.Error()
+	info["Info"] = wayOut(locked, workspace)
 	b, err := json.Marshal(info)
 	if err != nil {
 		return locked.Info
 	}
 	return b
+}
+
+// wayOut says who holds a lock and what would release it.
+func wayOut(locked *state.LockedError, workspace string) string {
+	if locked.Holder.Person != "" {
+		return locked.Error()
+	}
+	return locked.Error() + "; it is released by itself when that Pod has ended or its node is removed from the cluster, " +
+		"or by: plumbline state unlock " + workspace
 }
 
 func (s *Server) unlock(ctx context.Context, c call) (answer, error) {
