@@ -70,12 +70,30 @@ func (s *Service) Lock(ctx context.Context, uid string, by Holder, info []byte) 
 	if err != nil {
 		return err
 	}
-	return s.acquire(ctx, uid, next, func(now lockRecord) error {
+	var before lockRecord
+	err = s.acquire(ctx, uid, next, func(now lockRecord) error {
+		before = now
 		if now.heldBy(by) && now.ID == next.ID {
 			return errSettled
 		}
 		return s.passable(ctx, now)
 	})
+	s.countLock(before, by, err)
+	return err
+}
+
+// countLock counts what came of asking for a lock; what was held already isn't taken again.
+func (s *Service) countLock(before lockRecord, by Holder, err error) {
+	if _, locked := errors.AsType[*LockedError](err); locked {
+		s.metrics.lock(lockRefused)
+	}
+	if err != nil || before.heldBy(by) {
+		return
+	}
+	if before.Holder != nil {
+		s.metrics.lock(lockPassedOver)
+	}
+	s.metrics.lock(lockTaken)
 }
 
 // acquire makes next the lock's record, and keeps out whoever held it before.
@@ -113,10 +131,11 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 	if err != nil && len(info) > 0 {
 		return err
 	}
-	next := s.freeLock()
+	next, settled := s.freeLock(), false
 	err = s.moveLock(ctx, uid, &next, func(now lockRecord) error {
+		settled = now.Holder == nil
 		switch {
-		case now.Holder == nil:
+		case settled:
 			return errSettled
 		case now.heldBy(by) && (id == "" || now.ID == id):
 			return nil
@@ -127,6 +146,9 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 	if errors.Is(err, errUnclear) {
 		// It may have freed the lock, which others have now: that must not look as if it had been refused.
 		return ErrBusy
+	}
+	if err == nil && !settled {
+		s.metrics.lock(lockReleased)
 	}
 	return err
 }

@@ -83,11 +83,12 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 		return err
 	}
 	cluster := server.NewCluster(c, clk, f.controller)
-	service := state.New(state.Options{
-		Store: sealed, Pods: cluster, Clock: clk, Log: log, KeepVersions: f.keepVersions, KeepAge: f.keepAge,
-	})
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	service := state.New(state.Options{
+		Store: sealed, Pods: cluster, Clock: clk, Log: log, KeepVersions: f.keepVersions, KeepAge: f.keepAge,
+		Metrics: metrics,
+	})
 	srv := server.New(server.Options{
 		Service: service, Gate: cluster, Reports: cluster, Clock: clk, Log: log, Metrics: metrics,
 		// Whatever the log's level, the audit is complete.

@@ -325,4 +325,13 @@ func TestEachRequestIsLoggedAndCounted(t *testing.T) {
 			t.Errorf("counted %v of %v, want %v", got, labels, want)
 		}
 	}
+	for labels, want := range map[[2]string]float64{{"lock", "received"}: float64(len(lock1)), {"lock", "sent"}: 0} {
+		var m dto.Metric
+		if err := s.metrics.bytes.WithLabelValues(labels[0], labels[1]).Write(&m); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.GetCounter().GetValue(); got != want {
+			t.Errorf("counted %v of %v, want %v", got, labels, want)
+		}
+	}
 }
