@@ -69,7 +69,7 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	}
 	certs := server.NewCerts(server.CertOptions{
 		Client: c, Secret: client.ObjectKey{Namespace: f.namespace, Name: f.tlsSecret},
-		DNSNames: f.dnsNames(), Clock: clk, Log: log,
+		DNSNames: f.dnsNames(), Foreign: f.tlsForeign, Clock: clk, Log: log,
 	})
 	if err := loadCerts(ctx, certs, clk, log); err != nil {
 		return err
