@@ -10,7 +10,7 @@ var audited = map[string]string{
 	"state_get": "read", "state_post": "write", "state_delete": "remove", "lock": "lock", "unlock": "unlock",
 	"outputs_get": "read outputs", "outputs_put": "write outputs", "lock_get": "read lock", "lock_delete": "free lock",
 	"versions_get": "list versions", "plan_get": "read plan", "plan_json_get": "read plan", "plan_text_get": "read plan",
-	"log_get": "read log", "workspace_delete": "erase",
+	"log_get": "read log", "run_outputs_get": "read outputs", "workspace_delete": "erase",
 }
 
 // audit leaves one line for each such request, also for one that was refused: who, what, which, how it ended. What was

@@ -104,7 +104,11 @@ func (s *Server) putOutputs(ctx context.Context, c call) (answer, error) {
 	if err := json.Unmarshal(c.body, &outputs); err != nil {
 		return answer{}, fmt.Errorf("%w: reading outputs: %w", state.ErrInvalid, err)
 	}
-	return done, s.Service.PutOutputs(ctx, c.uid, c.body)
+	if err := s.Service.PutOutputs(ctx, c.uid, c.body); err != nil {
+		return answer{}, err
+	}
+	s.archiveBeside(ctx, c, job.PartOutputs)
+	return done, nil
 }
 
 func (s *Server) putResult(ctx context.Context, c call) (answer, error) {
@@ -121,7 +125,7 @@ func (s *Server) putResult(ctx context.Context, c call) (answer, error) {
 	if err := s.Reports.Report(ctx, c.id, c.body); err != nil {
 		return answer{}, err
 	}
-	s.archiveResult(ctx, c)
+	s.archiveBeside(ctx, c, job.PartResult)
 	return done, nil
 }
 
