@@ -215,6 +215,23 @@ func setCondition(t *testing.T, c *Cluster, status metav1.ConditionStatus) {
 	}
 }
 
+// TestCallersAreNotRememberedForEver, so that memory doesn't grow with the Runs that there were.
+func TestCallersAreNotRememberedForEver(t *testing.T) {
+	clk := clocktesting.NewFakeClock(start)
+	c := NewCluster(nil, clk, "")
+	for i := range maxRemembered + 100 {
+		c.retain([32]byte{byte(i), byte(i >> 8)}, Identity{})
+		if len(c.known) > maxRemembered {
+			t.Fatalf("%d callers are remembered, the most is %d", len(c.known), maxRemembered)
+		}
+	}
+	clk.Step(remember)
+	c.retain([32]byte{31: 1}, Identity{})
+	if len(c.known) != 1 {
+		t.Errorf("%d callers are remembered of whom all but one were here long ago", len(c.known))
+	}
+}
+
 func TestGone(t *testing.T) {
 	for _, test := range []struct {
 		name  string

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
@@ -21,6 +20,8 @@ type call struct {
 	uid  string // of the Workspace
 	r    *http.Request
 	body []byte
+	// held is what the body has of the room for large ones, to be given back when the call has ended.
+	held int64
 }
 
 // answer is what a handler has to say.
@@ -146,19 +147,4 @@ func checkMD5(header string, body []byte) error {
 		return fmt.Errorf("%w: the body does not match its Content-MD5", state.ErrInvalid)
 	}
 	return nil
-}
-
-// readBody reads at most limit bytes; a route without a body ignores what is sent.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if limit == 0 {
-		return nil, nil
-	}
-	var b bytes.Buffer
-	if r.ContentLength > 0 && r.ContentLength <= limit {
-		b.Grow(int(r.ContentLength))
-	}
-	if _, err := io.Copy(&b, http.MaxBytesReader(w, r.Body, limit)); err != nil {
-		return nil, fmt.Errorf("reading the request's body: %w", err)
-	}
-	return b.Bytes(), nil
 }

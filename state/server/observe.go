@@ -41,6 +41,7 @@ func (s *Server) observed(rt route) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), rt.timeout)
 		defer cancel()
 		c := call{r: r}
+		defer func() { s.bodies.Release(c.held) }()
 		a, err := s.serve(ctx, rt, w, &c)
 		if err != nil {
 			a = answerTo(err)
@@ -101,7 +102,7 @@ func (s *Server) serve(ctx context.Context, rt route, w http.ResponseWriter, c *
 	if c.uid, err = s.workspaceUID(ctx, rt.access, c); err != nil {
 		return answer{}, err
 	}
-	if c.body, err = readBody(w, c.r, rt.maxBody); err != nil {
+	if err := s.readBody(ctx, w, c, rt.maxBody); err != nil {
 		return answer{}, err
 	}
 	return rt.handle(s, ctx, *c)
