@@ -89,7 +89,6 @@ func (r *run) try(ctx context.Context, u unit) error {
 
 func (r *run) attempt(ctx context.Context, u unit, p *pace) error {
 	paced, stop := p.start(ctx)
-	defer stop()
 	before := oomKills(cgroupRoot)
 	err := u.do(r, paced, p)
 	if err != nil {
@@ -98,6 +97,7 @@ func (r *run) attempt(ctx context.Context, u unit, p *pace) error {
 		p.fail(f.class)
 		err = f
 	}
+	stop() // how long the state service takes to come back is not the step's time
 	return r.tidyUp(ctx, err)
 }
 
