@@ -56,7 +56,8 @@ func TestTheLockOfALostPodIsReleased(t *testing.T) {
 			if r := w.run(first.Name); r.Status.Class != string(test.class) || w.state.asked != test.asked {
 				t.Errorf("the Run ended as %q; the lock was looked after %d times", r.Status.Class, w.state.asked)
 			}
-			if told := w.told("LockReleased", "Run "+first.Name+" is released: its Pod "+first.Name); told != (test.asked > 0) {
+			told := w.told("LockReleased", "Run "+first.Name+" is released: its Pod "+first.Name)
+			if told != (test.asked > 0) {
 				t.Errorf("told: %v; events are %q", told, w.events)
 			}
 		})

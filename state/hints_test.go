@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestMemoryDoesNotGrowWithWorkspaces: what a server remembers of them is bounded, in number and in size, and forgetting
-// costs nothing but a look.
+// TestMemoryDoesNotGrowWithWorkspaces: what a server remembers of them is bounded, in number and in size, and to forget
+// it costs a look.
 func TestMemoryDoesNotGrowWithWorkspaces(t *testing.T) {
 	h := newHints()
 	large := make([]byte, maxHintData+1)

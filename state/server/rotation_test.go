@@ -120,7 +120,7 @@ func awaitCert(t *testing.T, certs *Certs, clk *clocktesting.FakeClock, meanwhil
 	}
 }
 
-// TestAForeignCertificateIsWaitedFor, and nothing is made in its place, which whoever is to make it would take for its own.
+// TestAForeignCertificateIsWaitedFor, and nothing is made in its place.
 func TestAForeignCertificateIsWaitedFor(t *testing.T) {
 	c := fake.NewClientBuilder().Build()
 	certs := newTestCerts(c)

@@ -55,8 +55,8 @@ func begin(t *testing.T, address, part string) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = fmt.Fprintf(conn, "POST %s?ID=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s",
-		st, oneRun, maxState, part)
+	_, err = fmt.Fprintf(conn, "POST %s?ID=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+		"Content-Length: %d\r\n\r\n%s", st, oneRun, maxState, part)
 	if err != nil {
 		t.Fatal(err)
 	}

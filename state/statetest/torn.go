@@ -28,82 +28,100 @@ type Cuts struct {
 // write goes on from it.
 func Torn(t *testing.T, c Cuts) {
 	t.Helper()
-	w := newWorld(c.Direct, 0, 0)
-	by := state.Claim{Holder: holder("run"), LockID: "1"}
-	if err := serviceOver(c.Direct, w).Lock(t.Context(), workspace, by.Holder, lockInfo("1")); err != nil {
+	torn := &tearing{Cuts: c, t: t, world: newWorld(c.Direct, 0, 0), by: state.Claim{Holder: holder("run"), LockID: "1"}}
+	if err := torn.over(c.Direct).Lock(t.Context(), workspace, torn.by.Holder, lockInfo("1")); err != nil {
 		t.Fatal(err)
 	}
-	serial := 0
-	next := func() []byte {
-		serial++
-		return stateOf(serial, c.Size)
-	}
-	write := func(ctx context.Context, over state.Store, data []byte) error {
-		_, err := serviceOver(over, w).Write(ctx, workspace, by, data)
-		return err
-	}
-	last := next()
-	// The first one connects, which later ones need not.
-	for range 2 {
+	var whole int64
+	for range 3 { // the first one connects, which later ones need not
 		before := c.Line.Sent()
-		if err := write(t.Context(), c.Through, last); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("a write sends %d bytes", c.Line.Sent()-before)
-		last = next()
+		torn.goOn(c.Through)
+		whole = c.Line.Sent() - before
 	}
-	before := c.Line.Sent()
-	if err := write(t.Context(), c.Through, last); err != nil {
-		t.Fatal(err)
-	}
-	whole := c.Line.Sent() - before
-	kept, unknown, done := 0, 0, 0
 	for i := range c.Points {
-		ctx, cut := context.WithCancel(t.Context())
 		// A little beyond the end too, where the answer alone is lost.
-		c.Line.CutAfter(1+whole*int64(i)*11/10/int64(c.Points), cut)
-		tried := next()
-		err := write(ctx, c.Through, tried)
-		c.Line.Mend()
-		cut()
-		_, got, readErr := serviceOver(c.Direct, w).Newest(t.Context(), workspace)
-		switch {
-		case readErr != nil:
-			t.Fatalf("cut %d: reading: %v", i, readErr)
-		case bytes.Equal(got, tried) && err == nil:
-			done++
-		case bytes.Equal(got, tried):
-			unknown++
-		case bytes.Equal(got, last) && err != nil:
-			kept++
-		default:
-			t.Fatalf("cut %d: the write ended with %v, and %d bytes are served that are neither before nor after", i, err, len(got))
-		}
-		last = next()
-		if err := write(t.Context(), c.Direct, last); err != nil {
-			t.Fatalf("cut %d: the next write: %v", i, err)
-		}
+		torn.cut(1 + whole*int64(i)*11/10/int64(c.Points))
+		torn.goOn(c.Direct)
 	}
 	t.Logf("%d writes of %d bytes, cut along %d bytes: %d not done, %d done without an answer, %d done",
-		c.Points, c.Size, whole, kept, unknown, done)
-	if kept == 0 {
+		c.Points, c.Size, whole, torn.kept, torn.unknown, torn.done)
+	if torn.kept == 0 {
 		t.Error("no cut came in time: nothing was shown")
 	}
-	versions, err := serviceOver(c.Direct, w).Versions(t.Context(), workspace)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, v := range versions {
-		_, _, err := serviceOver(c.Direct, w).Version(t.Context(), workspace, v.Number)
-		if err != nil && !errors.Is(err, state.ErrNotFound) {
-			t.Errorf("version %d: %v", v.Number, err)
-		}
+	torn.readAll()
+}
+
+// tearing is what Torn goes on with.
+type tearing struct {
+	Cuts
+	t     *testing.T
+	world *world
+	by    state.Claim
+
+	serial              int
+	last                []byte // what is stored
+	kept, unknown, done int
+}
+
+// over is a server that has just started and remembers nothing.
+func (c *tearing) over(store state.Store) *state.Service {
+	return state.New(state.Options{
+		Store: store, Pods: c.world, Clock: clock.RealClock{}, Log: slog.New(slog.DiscardHandler),
+	})
+}
+
+func (c *tearing) next() []byte {
+	c.serial++
+	return stateOf(c.serial, c.Size)
+}
+
+// goOn writes what comes next, which must succeed.
+func (c *tearing) goOn(store state.Store) {
+	c.t.Helper()
+	c.last = c.next()
+	if _, err := c.over(store).Write(c.t.Context(), workspace, c.by, c.last); err != nil {
+		c.t.Fatalf("writing serial %d: %v", c.serial, err)
 	}
 }
 
-// serviceOver is a server that has just started and remembers nothing.
-func serviceOver(store state.Store, w *world) *state.Service {
-	return state.New(state.Options{Store: store, Pods: w, Clock: clock.RealClock{}, Log: slog.New(slog.DiscardHandler)})
+// cut writes, cuts the line after so many bytes, and looks what is served then.
+func (c *tearing) cut(after int64) {
+	c.t.Helper()
+	ctx, cut := context.WithCancel(c.t.Context())
+	defer cut()
+	c.Line.CutAfter(after, cut)
+	tried := c.next()
+	_, err := c.over(c.Through).Write(ctx, workspace, c.by, tried)
+	c.Line.Mend()
+	_, got, readErr := c.over(c.Direct).Newest(c.t.Context(), workspace)
+	switch {
+	case readErr != nil:
+		c.t.Fatalf("cut after %d bytes: reading: %v", after, readErr)
+	case bytes.Equal(got, tried) && err == nil:
+		c.done++
+	case bytes.Equal(got, tried):
+		c.unknown++
+	case bytes.Equal(got, c.last) && err != nil:
+		c.kept++
+	default:
+		c.t.Fatalf("cut after %d bytes: the write ended with %v, and %d bytes are served that are neither before nor after",
+			after, err, len(got))
+	}
+}
+
+// readAll reads each version that is listed.
+func (c *tearing) readAll() {
+	c.t.Helper()
+	versions, err := c.over(c.Direct).Versions(c.t.Context(), workspace)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, v := range versions {
+		_, _, err := c.over(c.Direct).Version(c.t.Context(), workspace, v.Number)
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
+			c.t.Errorf("version %d: %v", v.Number, err)
+		}
+	}
 }
 
 // stateOf is a state of a size that doesn't pack.
