@@ -70,7 +70,7 @@ up: ## Bring up a cluster with this checkout's Plumbline in it
 down: ## Remove that cluster; from one that PLUMBLINE_KUBECONFIG names, only Plumbline
 	@go run ./e2e/install/cmd/install down
 
-bench: ## Measure what a Run costs, against a bare Pod on the same machine
+bench: ## Measure what a Run costs, against a bare Pod, and a state through the service against its store
 	@go run ./e2e/bench
 
 help: ## Show this

@@ -193,10 +193,87 @@ func TestTransitKeyReachesTheStatePodAlone(t *testing.T) {
 	}
 }
 
+// Whoever makes the certificate: the state service finds it, and the controller its CA.
+func TestCertificates(t *testing.T) {
+	for _, test := range []struct {
+		name, tls string
+		// secret and ca are the certificate's Secret and the volume source with the CA; extra are the objects beside the
+		// usual, foreign that the state service waits for the Secret.
+		secret, ca string
+		extra      []string
+		foreign    bool
+	}{
+		{"the service's own", `{}`, "rel-plumbline-state-tls", "Secret rel-plumbline-state-tls ca.crt", nil, false},
+		{"cert-manager", `{"mode":"certManager","issuerRef":{"name":"internal","kind":"ClusterIssuer"}}`,
+			"rel-plumbline-state-tls", "Secret rel-plumbline-state-tls ca.crt",
+			[]string{"Certificate rel-plumbline-state-tls"}, true},
+		{"cert-manager with a bundle", `{"mode":"certManager","issuerRef":{"name":"internal"},"secretName":"cert",` +
+			`"ca":{"configMapName":"bundle","key":"all.pem"}}`, "cert", "ConfigMap bundle all.pem",
+			[]string{"Certificate cert"}, true},
+		{"OpenShift", `{"mode":"openshift"}`, "rel-plumbline-state-tls", "ConfigMap rel-plumbline-state-ca service-ca.crt",
+			[]string{"ConfigMap rel-plumbline-state-ca"}, true},
+		{"a Secret", `{"mode":"secret","secretName":"mine"}`, "mine", "Secret mine ca.crt", nil, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			set := []string{"--set-json", "state.tls=" + test.tls}
+			all := deployments(t, set...)
+			args := all["state"].Spec.Template.Spec.Containers[0].Args
+			if !slices.Contains(args, "--tls-secret="+test.secret) || slices.Contains(args, "--tls-foreign") != test.foreign {
+				t.Errorf("the state service is told %q", args)
+			}
+			if got := caSource(all["controller"].Spec.Template.Spec.Volumes[0]); got != test.ca {
+				t.Errorf("the controller's CA is %s, want %s", got, test.ca)
+			}
+			var extra []string
+			for _, u := range objects(t, set...) {
+				if u.GetKind() == "Certificate" || u.GetKind() == "ConfigMap" {
+					extra = append(extra, u.GetKind()+" "+u.GetName())
+				}
+			}
+			if diff := cmp.Diff(test.extra, extra); diff != "" {
+				t.Errorf("objects (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// caSource names the object, and its key, that is mounted as ca.crt.
+func caSource(v corev1.Volume) string {
+	for _, s := range v.Projected.Sources {
+		switch {
+		case s.Secret != nil && s.Secret.Items[0].Path == "ca.crt":
+			return "Secret " + s.Secret.Name + " " + s.Secret.Items[0].Key
+		case s.ConfigMap != nil && s.ConfigMap.Items[0].Path == "ca.crt":
+			return "ConfigMap " + s.ConfigMap.Name + " " + s.ConfigMap.Items[0].Key
+		}
+	}
+	return ""
+}
+
+// OpenShift and cert-manager make the certificate for the name that the controller and runner Pods call.
+func TestCertificatesAreForTheService(t *testing.T) {
+	annotated, named := "", false
+	for _, u := range objects(t, "--set", "state.tls.mode=openshift") {
+		if u.GetKind() == "Service" && u.GetName() == "rel-plumbline-state" {
+			annotated = u.GetAnnotations()["service.beta.openshift.io/serving-cert-secret-name"]
+		}
+	}
+	for _, u := range objects(t, "--set", "state.tls.mode=certManager,state.tls.issuerRef.name=x") {
+		if u.GetKind() == "Certificate" {
+			dns, _, err := unstructured.NestedStringSlice(u.Object, "spec", "dnsNames")
+			named = err == nil && slices.Contains(dns, "rel-plumbline-state.ns.svc")
+		}
+	}
+	if annotated != "rel-plumbline-state-tls" || !named {
+		t.Errorf("the Service's Secret is %q; cert-manager is told the name: %v", annotated, named)
+	}
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
 	for _, wrong := range []string{
 		"image.tagg=1", "logLevel=loud", "state.replicas=many", "extraLabels.a.b=c", "state.store.url=mysql://x",
 		"state.sealing.transit.address=vault:8200", "state.sealing.transit.kee=x",
+		"state.tls.mode=none", "state.tls.mode=certManager", "state.tls.mode=secret",
 	} {
 		if output, err := render(t, "--set", wrong); err == nil || !strings.Contains(output, "schema") {
 			t.Errorf("%s: got %v\n%.300s", wrong, err, output)

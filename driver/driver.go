@@ -36,6 +36,8 @@ type Config struct {
 	Login Login
 	// RetryDelay is the wait before the second attempt at something; it doubles from there.
 	RetryDelay time.Duration
+	// StatePatience is how long the state service is tried for one request of Terraform's; some minutes when 0.
+	StatePatience time.Duration
 	// KillDelay lies between killing the providers and killing Terraform, which needs a moment to save its state.
 	KillDelay time.Duration
 }

@@ -25,13 +25,18 @@ func (r *run) tidyUp(ctx context.Context, failed error) error {
 	if r.proxy == nil {
 		return failed
 	}
-	ctx, cancel := afterlife(ctx, cmp.Or(r.Params.Timeouts.Apply, applyLimit))
+	t := r.Params.Timeouts
+	apply := cmp.Or(t.Apply, applyLimit)
+	// The Pod's deadline comes first, for the Run has begun before: a state is given up when its Pod is, and not earlier.
+	last, cancel := afterlife(ctx, cmp.Or(t.Init, initLimit)+cmp.Or(t.Plan, planLimit)+apply+t.Grace+2*hurry)
 	defer cancel()
-	r.proxy.settle(ctx)
-	if err := r.pushErrored(ctx); err != nil {
+	r.proxy.settle(last)
+	if err := r.pushErrored(last); err != nil {
 		return &failure{job.StateUnavailable, err.Error()}
 	}
-	if err := r.proxy.unlock(ctx); err != nil {
+	after, cancel := afterlife(ctx, apply)
+	defer cancel()
+	if err := r.proxy.unlock(after); err != nil {
 		r.log.printf("Releasing the state's lock failed: %v", err)
 	}
 	return failed

@@ -36,6 +36,8 @@ type stateClient struct {
 	http  *http.Client
 	log   *logWriter
 	delay time.Duration
+	// patience is how long to go on trying for one request of Terraform's.
+	patience time.Duration
 }
 
 type request struct {
@@ -67,7 +69,7 @@ func newStateClient(cfg Config, log *logWriter, trusted []byte) (*stateClient, e
 		// No Proxy: the service is in the cluster.
 		http:  &http.Client{Transport: &http.Transport{TLSClientConfig: tlsConfig, MaxIdleConnsPerHost: 4}},
 		log:   log,
-		delay: cfg.RetryDelay,
+		delay: cfg.RetryDelay, patience: cmp.Or(cfg.StatePatience, stateLimit),
 	}, nil
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // stateLimit is how long the proxy goes on trying for one request of Terraform's: a restart of the state service is
-// shorter.
+// shorter. When it is away for longer, Terraform leaves its state in a file, which the driver saves.
 const stateLimit = 3 * time.Minute
 
 // stateProxy stands between Terraform's http backend and the state service. Terraform talks plain HTTP over the
@@ -30,6 +30,8 @@ type stateProxy struct {
 	busy   sync.WaitGroup
 	// heartbeat is Terraform's, which rests while a request is on its way.
 	heartbeat atomic.Pointer[heartbeat]
+	// patience is how long it goes on trying for one request.
+	patience time.Duration
 
 	mu    sync.Mutex
 	state snapshot
@@ -53,7 +55,9 @@ func startStateProxy(ctx context.Context, client *stateClient) (*stateProxy, err
 	if err != nil {
 		return nil, fmt.Errorf("starting state proxy: %w", err)
 	}
-	p := &stateProxy{client: client, url: "http://" + listener.Addr().String() + "/state"}
+	p := &stateProxy{
+		client: client, url: "http://" + listener.Addr().String() + "/state", patience: client.patience,
+	}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	p.server = &http.Server{Handler: p, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = p.server.Serve(listener) }() // ends with close
@@ -87,7 +91,7 @@ func (p *stateProxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "reading request", http.StatusBadRequest)
 		return
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, stateLimit)
+	ctx, cancel := context.WithTimeout(p.ctx, p.patience)
 	defer cancel()
 	a, err := p.send(ctx, request{method: req.Method, path: "/state", query: req.URL.RawQuery, body: body})
 	if err != nil {

@@ -92,7 +92,6 @@ func (r *run) try(ctx context.Context, u unit) error {
 
 func (r *run) attempt(ctx context.Context, u unit, p *pace) error {
 	paced, stop := p.start(ctx)
-	defer stop()
 	defer r.guarded(p.cancel)()
 	before := oomKills(cgroupRoot)
 	err := u.do(r, paced, p)
@@ -102,6 +101,7 @@ func (r *run) attempt(ctx context.Context, u unit, p *pace) error {
 		p.fail(f.class)
 		err = f
 	}
+	stop() // how long the state service takes to come back is not the step's time
 	return r.tidyUp(ctx, err)
 }
 

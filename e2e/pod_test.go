@@ -3,10 +3,12 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -57,7 +59,7 @@ func TestPodIsAskedToGo(t *testing.T) {
 	}
 }
 
-// TestPodIsKilled: nobody could say goodbye, and the lock is free all the same.
+// TestPodIsKilled: nobody could say goodbye, and the lock is free all the same: the controller has it released.
 func TestPodIsKilled(t *testing.T) {
 	t.Parallel()
 	s := suite.NewSpace(t)
@@ -74,6 +76,11 @@ func TestPodIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.AwaitRun(t, w, "lost", ended(job.PodLost))
+	s.AwaitAny(t, &eventsv1.EventList{}, "an event of the lock's release", func(o client.Object) bool {
+		e, ok := o.(*eventsv1.Event)
+		return ok && e.Reason == "LockReleased" && e.Regarding.Name == w.Name && e.Related != nil &&
+			e.Related.Name == run.Name && strings.Contains(e.Note, "its Pod "+run.Status.PodName)
+	})
 	s.Faults(t)
 	s.AwaitRun(t, w, "the retry", func(r *v1alpha1.Run) bool {
 		return r.Spec.Trigger.Kind == v1alpha1.TriggerRetry && r.Status.Class == string(job.NoChanges)

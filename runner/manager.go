@@ -35,6 +35,12 @@ import (
 	"github.com/plumbline-dev/plumbline/runner/workspace"
 )
 
+// State is what the controller asks of the state service.
+type State interface {
+	workspace.State
+	run.Locks
+}
+
 // Options are what cmd/controller is told.
 type Options struct {
 	// Namespace is the controller's own: its leader election lives there.
@@ -45,7 +51,7 @@ type Options struct {
 	Concurrency   int
 	Clock         clock.PassiveClock
 	Logger        logr.Logger
-	State         workspace.State
+	State         State
 	StateLocation func() (job.State, error)
 	// Accessors and Vault are for the credentials of lost Runs.
 	Accessors revoke.Accessors
@@ -119,7 +125,7 @@ func setUp(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	err = watchRuns(mgr, o, &run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("plumbline"),
-		Clock: o.Clock, State: o.StateLocation,
+		Clock: o.Clock, State: o.StateLocation, Locks: o.State,
 	})
 	if err != nil {
 		return err

@@ -39,6 +39,8 @@ type world struct {
 	key   types.NamespacedName
 	// writes are the reconcilers', in order, such as "create Pod".
 	writes []string
+	// events are what people were told.
+	events []string
 	// made counts how often each object was created, by kind and name.
 	made map[string]int
 	// blind shows the reconcilers lists of Runs without any, as a cache that lags behind does.
@@ -56,6 +58,20 @@ type fakeState struct {
 	// forgotten are the Runs whose archives were asked to be removed; forgetErr is the answer.
 	forgotten []string
 	forgetErr error
+	// lock is what becomes of the lock, asked how often that was wanted to be known.
+	lock    run.Lock
+	lockErr error
+	asked   int
+	// unbounded: it was asked without a deadline.
+	unbounded bool
+}
+
+func (s *fakeState) ReleaseLock(ctx context.Context, _ *v1alpha1.Workspace) (run.Lock, error) {
+	s.asked++
+	if _, ok := ctx.Deadline(); !ok {
+		s.unbounded = true
+	}
+	return s.lock, s.lockErr
 }
 
 func (s *fakeState) ForgetRun(_ context.Context, _ *v1alpha1.Workspace, run string) error {
@@ -164,8 +180,13 @@ func (w *world) write(what string, do func() error) error {
 func (w *world) pass() error {
 	c := w.client()
 	recorder := events.NewFakeRecorder(1000)
+	defer func() {
+		for len(recorder.Events) > 0 {
+			w.events = append(w.events, <-recorder.Events)
+		}
+	}()
 	one := &workspace.Reconciler{Client: c, Live: c, Recorder: recorder, Clock: w.clock, State: w.state}
-	two := &run.Reconciler{Client: c, Live: c, Recorder: recorder, Clock: w.clock, State: location}
+	two := &run.Reconciler{Client: c, Live: c, Recorder: recorder, Clock: w.clock, State: location, Locks: w.state}
 	_, err1 := one.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: w.key})
 	_, err2 := two.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: w.key})
 	return errors.Join(err1, err2)

@@ -17,7 +17,7 @@ import (
 // The archive keeps what Runs leave behind, below archive/<workspace's uid>/<run>/:
 //
 //	log/<n>          the log in chunks, as job.Chunk packs them
-//	plan, plan.json, plan.txt, result, accessors
+//	plan, plan.json, plan.txt, outputs, result, accessors
 //	seen/<day>       the day on which the sweep first saw it: what its age counts from (see retention.go)
 //
 // Everything is written once and never changed, so that a repeated request finds it done. A log that grows beyond what
@@ -91,7 +91,9 @@ func (c NewChunk) check() error {
 }
 
 // parts are what may be archived beside the log.
-var parts = []string{job.PartPlan, job.PartPlanJSON, job.PartPlanText, job.PartResult, job.PartAccessors}
+var parts = []string{
+	job.PartPlan, job.PartPlanJSON, job.PartPlanText, job.PartOutputs, job.PartResult, job.PartAccessors,
+}
 
 // PutPart archives one of the job.Part... of a Run.
 func (s *Service) PutPart(ctx context.Context, id RunID, part string, data []byte) error {

@@ -4,11 +4,13 @@ package state_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,6 +20,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	sigclient "sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -26,6 +29,7 @@ import (
 	"github.com/plumbline-dev/plumbline/state"
 	"github.com/plumbline-dev/plumbline/state/client"
 	"github.com/plumbline-dev/plumbline/state/seal"
+	"github.com/plumbline-dev/plumbline/state/server"
 	"github.com/plumbline-dev/plumbline/state/statetest"
 	"github.com/plumbline-dev/plumbline/state/store/kube"
 	"github.com/plumbline-dev/plumbline/state/store/storetest"
@@ -39,6 +43,25 @@ func TestKubeStoreConformance(t *testing.T) {
 func TestPromisesOverKube(t *testing.T) {
 	c := kubeClient(t)
 	statetest.Run(t, 2, func(t *testing.T) state.Store { return kube.New(c, newNamespace(t)) })
+}
+
+// Writes of four chunks each, cut at bytes all along the way to the API server.
+func TestWritesOverKubeThatAreCut(t *testing.T) {
+	u, err := url.Parse(config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := statetest.NewLine(t, cmp.Or(u.Host, config.Host))
+	far := rest.CopyConfig(config)
+	far.Host = "https://" + line.Address()
+	through, err := server.NewKubeClient(far)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := newNamespace(t)
+	statetest.Torn(t, statetest.Cuts{
+		Line: line, Direct: kube.New(kubeClient(t), ns), Through: kube.New(through, ns), Size: 3 << 20, Points: 40,
+	})
 }
 
 // What is at rest in the cluster is sealed, and a server without the key, or with another, doesn't start.

@@ -204,13 +204,18 @@ func (j journal) takeBack(ctx context.Context, r record) error {
 	return nil
 }
 
-// prune deletes all but the newest records, from the lowest upwards; it stops at the first that can't be deleted.
-func (j journal) prune(ctx context.Context, keep int) error {
+// prune deletes all but the newest records, from the lowest upwards, and returns how many; it stops at the first that
+// can't be deleted, and counts none then.
+func (j journal) prune(ctx context.Context, keep int) (int, error) {
 	numbers, err := j.list(ctx)
 	if err != nil || len(numbers) <= keep {
-		return err
+		return 0, err
 	}
-	return j.pruneOnly(ctx, numbers[:len(numbers)-keep])
+	old := numbers[:len(numbers)-keep]
+	if err := j.pruneOnly(ctx, old); err != nil {
+		return 0, err
+	}
+	return len(old), nil
 }
 
 // pruneOnly deletes these records, the lowest that there are.

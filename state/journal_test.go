@@ -109,7 +109,7 @@ func TestJournalGoesOn(t *testing.T) {
 	wantNewest(t, b, 3)
 	mustAppend(t, b, 2)
 	wantNewest(t, a, 5)
-	if err := b.prune(t.Context(), 2); err != nil {
+	if _, err := b.prune(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"lock/u/000000000000", "lock/u/000000000004", "lock/u/000000000005"}
@@ -166,7 +166,7 @@ func TestLateAppendIsNoticed(t *testing.T) {
 				t.Fatal(err)
 			}
 			mustAppend(t, other, 20)
-			if err := other.prune(t.Context(), 2); err != nil {
+			if _, err := other.prune(t.Context(), 2); err != nil {
 				t.Fatal(err)
 			}
 			before := store.keys("")
@@ -191,7 +191,7 @@ func TestLateRecordIsNeverTheNewest(t *testing.T) {
 	wantNewest(t, hinted, 3)
 	last, _ := paused.newest(t.Context())
 	mustAppend(t, other, 20)
-	if err := other.prune(t.Context(), 2); err != nil {
+	if _, err := other.prune(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
 	down := errors.New("down")
@@ -229,7 +229,7 @@ func TestUnreadableIsNotEmpty(t *testing.T) {
 	for _, op := range []string{"get", "list"} {
 		store := newFakeStore()
 		mustAppend(t, journalOf(store), 3)
-		if err := journalOf(store).prune(t.Context(), 1); err != nil {
+		if _, err := journalOf(store).prune(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
 		store.fail = func(o, _ string) error {
@@ -253,7 +253,7 @@ func TestPruneStopsAtTheFirstFailure(t *testing.T) {
 		}
 		return nil
 	}
-	if err := journalOf(store).prune(t.Context(), 1); err == nil {
+	if _, err := journalOf(store).prune(t.Context(), 1); err == nil {
 		t.Error("pruning succeeded, want the store's error")
 	}
 	if got := store.keys("lock/u/"); len(got) != 6 || got[1] != "lock/u/000000000002" {

@@ -28,6 +28,7 @@ type Claim struct {
 // LockedError says who holds the lock.
 type LockedError struct {
 	Holder Holder
+	Since  time.Time
 	// Info is Terraform's own description of the lock, as its holder sent it.
 	Info []byte
 }
@@ -37,7 +38,8 @@ func (e *LockedError) Error() string {
 	if e.Holder.Person != "" {
 		return "locked by " + e.Holder.Person + " for a moment"
 	}
-	return fmt.Sprintf("locked by run %s/%s in pod %s", e.Holder.Namespace, e.Holder.Run, e.Holder.Pod)
+	return fmt.Sprintf("locked by run %s/%s in pod %s since %s",
+		e.Holder.Namespace, e.Holder.Run, e.Holder.Pod, e.Since.UTC().Format(time.RFC3339))
 }
 
 // lockRecord is one record of a lock's journal: held by somebody, or free.
@@ -68,12 +70,30 @@ func (s *Service) Lock(ctx context.Context, uid string, by Holder, info []byte) 
 	if err != nil {
 		return err
 	}
-	return s.acquire(ctx, uid, next, func(now lockRecord) error {
+	var before lockRecord
+	err = s.acquire(ctx, uid, next, func(now lockRecord) error {
+		before = now
 		if now.heldBy(by) && now.ID == next.ID {
 			return errSettled
 		}
 		return s.passable(ctx, now)
 	})
+	s.countLock(before, by, err)
+	return err
+}
+
+// countLock counts what came of asking for a lock; what was held already isn't taken again.
+func (s *Service) countLock(before lockRecord, by Holder, err error) {
+	if _, locked := errors.AsType[*LockedError](err); locked {
+		s.metrics.lock(lockRefused)
+	}
+	if err != nil || before.heldBy(by) {
+		return
+	}
+	if before.Holder != nil {
+		s.metrics.lock(lockPassedOver)
+	}
+	s.metrics.lock(lockTaken)
 }
 
 // acquire makes next the lock's record, and keeps out whoever held it before.
@@ -111,10 +131,11 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 	if err != nil && len(info) > 0 {
 		return err
 	}
-	next := s.freeLock()
+	next, settled := s.freeLock(), false
 	err = s.moveLock(ctx, uid, &next, func(now lockRecord) error {
+		settled = now.Holder == nil
 		switch {
-		case now.Holder == nil:
+		case settled:
 			return errSettled
 		case now.heldBy(by) && (id == "" || now.ID == id):
 			return nil
@@ -125,6 +146,9 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 	if errors.Is(err, errUnclear) {
 		// It may have freed the lock, which others have now: that must not look as if it had been refused.
 		return ErrBusy
+	}
+	if err == nil && !settled {
+		s.metrics.lock(lockReleased)
 	}
 	return err
 }
@@ -243,7 +267,9 @@ func decodeLock(r record) (lockRecord, error) {
 
 func (l lockRecord) heldBy(h Holder) bool { return l.Holder != nil && *l.Holder == h }
 
-func (l lockRecord) locked() *LockedError { return &LockedError{Holder: *l.Holder, Info: l.Info} }
+func (l lockRecord) locked() *LockedError {
+	return &LockedError{Holder: *l.Holder, Since: l.At, Info: l.Info}
+}
 
 // refusal says why somebody who doesn't hold the lock is turned away.
 func (l lockRecord) refusal() error {

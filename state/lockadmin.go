@@ -44,7 +44,11 @@ func (s *Service) LockStatus(ctx context.Context, uid string) (LockStatus, error
 // Release frees the lock of a holder that has certainly ended, and returns whom it was taken from: nil when the lock
 // was free. That of a holder who may be alive is a *LockedError.
 func (s *Service) Release(ctx context.Context, uid string, by Actor) (*Holder, error) {
-	return s.takeLock(ctx, uid, by, func(now lockRecord) error { return s.passable(ctx, now) })
+	from, err := s.takeLock(ctx, uid, by, func(now lockRecord) error { return s.passable(ctx, now) })
+	if err == nil && from != nil {
+		s.metrics.lock(lockPassedOver)
+	}
+	return from, err
 }
 
 // ForceUnlock frees the lock whoever holds it; the lock's journal keeps by whom and why. It is for people who know that
@@ -54,12 +58,16 @@ func (s *Service) ForceUnlock(ctx context.Context, uid, id string, by Actor) (*H
 	if by.Name == "" {
 		return nil, fmt.Errorf("%w: who frees the lock must be known", ErrInvalid)
 	}
-	return s.takeLock(ctx, uid, by, func(now lockRecord) error {
+	from, err := s.takeLock(ctx, uid, by, func(now lockRecord) error {
 		if id != "" && now.ID != id {
 			return fmt.Errorf("%w: the lock's ID is %q, not %q", ErrConflict, now.ID, id)
 		}
 		return nil
 	})
+	if err == nil && from != nil {
+		s.metrics.lock(lockForced)
+	}
+	return from, err
 }
 
 // takeLock takes the lock in person, and gives it back free.

@@ -43,8 +43,12 @@ func (s *Service) prune(ctx context.Context, p prune) {
 	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
 	defer cancel()
 	keep, err := s.kept(ctx, p)
+	pruned := 0
 	if err == nil {
-		err = p.journal.prune(ctx, keep)
+		pruned, err = p.journal.prune(ctx, keep)
+	}
+	if p.journal.ofStates() {
+		s.metrics.version(versionPruned, pruned)
 	}
 	if err != nil && ctx.Err() == nil {
 		s.Log.WarnContext(ctx, "pruning failed; a later write tries again", "journal", p.journal.dir, "error", err)
@@ -69,7 +73,7 @@ func (s *Service) kept(ctx context.Context, p prune) (int, error) {
 
 // tidy prunes the states of all Workspaces by age.
 func (s *Service) tidy(ctx context.Context) {
-	dirs, err := s.journals(ctx, "state/")
+	dirs, err := s.journals(ctx, statesDir)
 	if err != nil {
 		s.Log.WarnContext(ctx, "looking for old versions failed; it is tried again later", "error", err)
 		return

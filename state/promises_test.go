@@ -10,11 +10,22 @@ import (
 	"github.com/plumbline-dev/plumbline/state"
 	"github.com/plumbline-dev/plumbline/state/seal"
 	"github.com/plumbline-dev/plumbline/state/statetest"
+	"github.com/plumbline-dev/plumbline/state/store/folder"
 	"github.com/plumbline-dev/plumbline/state/store/memory"
 )
 
 func TestPromisesOverMemory(t *testing.T) {
 	statetest.Run(t, 40, func(*testing.T) state.Store { return &memory.Store{} })
+}
+
+func TestPromisesOverAFolder(t *testing.T) {
+	statetest.Run(t, 2, func(t *testing.T) state.Store {
+		s, err := folder.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
 }
 
 func TestPromisesOverASealedStore(t *testing.T) {

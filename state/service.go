@@ -16,8 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 )
 
@@ -74,13 +76,16 @@ type Options struct {
 	// the newest stay, forever when 0.
 	KeepVersions int
 	KeepAge      time.Duration
+	// Metrics counts locks and versions; nil for nobody who asks.
+	Metrics prometheus.Registerer
 }
 
 // Service keeps states, locks and outputs.
 type Service struct {
 	Options
-	hints  *hints
-	prunes chan prune
+	hints   *hints
+	prunes  chan prune
+	metrics *metrics
 }
 
 type prune struct {
@@ -92,15 +97,21 @@ type prune struct {
 // New returns a Service; Maintain must run for old records to go.
 func New(o Options) *Service {
 	o.KeepVersions = max(keepLeast, min(cmp.Or(o.KeepVersions, DefaultKeepVersions), MaxKeepVersions))
-	return &Service{Options: o, hints: newHints(), prunes: make(chan prune, pruneQueue)}
+	return &Service{
+		Options: o, hints: newHints(), prunes: make(chan prune, pruneQueue), metrics: newMetrics(o.Metrics),
+	}
 }
 
 func (s *Service) journalAt(dir string) journal {
 	return journal{store: s.Store, dir: dir, hints: s.hints}
 }
 
+const statesDir = "state/"
+
+func (j journal) ofStates() bool { return strings.HasPrefix(j.dir, statesDir) }
+
 func (s *Service) locks(uid string) journal   { return s.journalAt("lock/" + uid) }
-func (s *Service) states(uid string) journal  { return s.journalAt("state/" + uid) }
+func (s *Service) states(uid string) journal  { return s.journalAt(statesDir + uid) }
 func (s *Service) outputs(uid string) journal { return s.journalAt("outputs/" + uid) }
 
 // Healthy tells whether the store answers.
@@ -166,6 +177,9 @@ func (s *Service) apply(ctx context.Context, c change) error {
 func (s *Service) append(ctx context.Context, c change, last record, data []byte) error {
 	r, err := c.journal.append(ctx, last, data)
 	if err == nil {
+		if c.journal.ofStates() {
+			s.metrics.version(versionWritten, 1)
+		}
 		s.pruneLater(r, prune{journal: c.journal, keep: c.keep, age: c.age})
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/run"
 	"github.com/plumbline-dev/plumbline/state/client"
 )
 
@@ -37,8 +38,20 @@ func (s stateService) Forget(ctx context.Context, w *v1alpha1.Workspace) (bool, 
 }
 
 // ForgetRun removes the archive of a Run.
-func (s stateService) ForgetRun(ctx context.Context, w *v1alpha1.Workspace, run string) error {
-	return s.DeleteRun(ctx, client.Workspace{Namespace: w.Namespace, Name: w.Name, UID: string(w.UID)}, run)
+func (s stateService) ForgetRun(ctx context.Context, w *v1alpha1.Workspace, name string) error {
+	return s.DeleteRun(ctx, client.Workspace{Namespace: w.Namespace, Name: w.Name, UID: string(w.UID)}, name)
+}
+
+// ReleaseLock takes a lock that is held for an answer, not for an error.
+func (s stateService) ReleaseLock(ctx context.Context, w *v1alpha1.Workspace) (run.Lock, error) {
+	from, err := s.Client.ReleaseLock(ctx, w.Namespace, w.Name)
+	if held, ok := errors.AsType[*client.HeldError](err); ok {
+		return run.Lock{Run: held.Holder.Run, Pod: held.Holder.Pod, Kept: held.Text}, nil
+	}
+	if err != nil || from == nil {
+		return run.Lock{}, err
+	}
+	return run.Lock{Run: from.Run, Pod: from.Pod}, nil
 }
 
 // Accessors of a Run that has noted none are none.

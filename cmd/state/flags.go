@@ -20,6 +20,7 @@ type flags struct {
 	listen        string
 	metricsListen string
 	tlsSecret     string
+	tlsForeign    bool
 	serviceName   string
 	controller    string
 	store         string
@@ -61,6 +62,8 @@ func parseAny(args []string) (flags, error) {
 	set.StringVar(&f.listen, "listen", ":8443", "address of the API (TLS)")
 	set.StringVar(&f.metricsListen, "metrics-listen", ":8080", "address of /metrics, /livez, /readyz and /healthz")
 	set.StringVar(&f.tlsSecret, "tls-secret", "plumbline-state-tls", "Secret of the certificate; made when missing")
+	set.BoolVar(&f.tlsForeign, "tls-foreign", false,
+		"wait for the certificate that somebody else (cert-manager, OpenShift, a person) puts there")
 	set.StringVar(&f.serviceName, "service-name", "plumbline-state", "Service that the certificate is for")
 	set.StringVar(&f.controller, "controller-service-account", "", "the controller's ServiceAccount, namespace:name")
 	set.StringVar(&f.store, "store", cmp.Or(os.Getenv("PLUMBLINE_STORE"), "kube://"),

@@ -72,7 +72,7 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	}
 	certs := server.NewCerts(server.CertOptions{
 		Client: c, Secret: client.ObjectKey{Namespace: f.namespace, Name: f.tlsSecret},
-		DNSNames: f.dnsNames(), Clock: clk, Log: log,
+		DNSNames: f.dnsNames(), Foreign: f.tlsForeign, Clock: clk, Log: log,
 	})
 	if err := loadCerts(ctx, certs, clk, log); err != nil {
 		return err
@@ -86,11 +86,12 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 		return err
 	}
 	cluster := server.NewCluster(c, clk, f.controller)
-	service := state.New(state.Options{
-		Store: sealed, Pods: cluster, Clock: clk, Log: log, KeepVersions: f.keepVersions, KeepAge: f.keepAge,
-	})
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	service := state.New(state.Options{
+		Store: sealed, Pods: cluster, Clock: clk, Log: log, KeepVersions: f.keepVersions, KeepAge: f.keepAge,
+		Metrics: metrics,
+	})
 	serving := server.Options{
 		Service: service, Gate: cluster, Reports: cluster, Clock: clk, Log: log, Metrics: metrics,
 		// Whatever the log's level, the audit is complete.

@@ -17,6 +17,8 @@ const (
 	PartPlanJSON = "plan.json"
 	// PartPlanText is `terraform show` of it.
 	PartPlanText = "plan.txt"
+	// PartOutputs are the outputs that the Run has stored.
+	PartOutputs = "outputs"
 	// PartResult is the Result.
 	PartResult = "result"
 )

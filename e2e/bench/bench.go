@@ -17,6 +17,9 @@ import (
 const (
 	namespace = "plumbline-bench"
 	cleanup   = 5 * time.Minute
+
+	onlyRuns  = "runs"
+	onlyState = "state"
 )
 
 // bench is one run of the benchmark.
@@ -32,6 +35,13 @@ type bench struct {
 
 func perform(ctx context.Context, o options) (err error) {
 	b := &bench{options: o, began: time.Now()}
+	switch o.only {
+	case "", onlyRuns:
+	case onlyState:
+		return b.measure(ctx, b.states)
+	default:
+		return fmt.Errorf("reading flags: -only %s is neither %s nor %s", o.only, onlyRuns, onlyState)
+	}
 	set := stage.Set
 	if o.asIs {
 		set = stage.Find
@@ -48,14 +58,22 @@ func perform(ctx context.Context, o options) (err error) {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
+	if o.only == onlyRuns {
+		return b.measure(ctx, b.singles, b.batches, b.writes)
+	}
+	return b.measure(ctx, b.singles, b.batches, b.writes, b.states)
+}
+
+// measure reports what comes of each.
+func (b *bench) measure(ctx context.Context, all ...func(context.Context, *report) error) error {
 	var r report
-	for _, measure := range []func(context.Context, *report) error{b.singles, b.batches, b.writes} {
+	for _, measure := range all {
 		if err := measure(ctx, &r); err != nil {
 			return err
 		}
 	}
 	fmt.Print(r.text())
-	return r.save(o.output)
+	return r.save(b.output)
 }
 
 func (b *bench) prepare(ctx context.Context) (err error) {

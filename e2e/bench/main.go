@@ -5,6 +5,7 @@
 //	  single.go: bare Pod | new Workspace | no-change check, n times by turns   --> ratios of times
 //	  batch.go:  20 bare Pods at once | 20 Workspaces at once                   --> ratios of makespan and CPU seconds
 //	  writes.go: no-change checks on a quiet cluster                            --> the controller's API writes
+//	  state.go:  a state through the service | straight into its store          --> ratios of times
 //	--> report.go: text, and JSON with -o
 package main
 
@@ -24,7 +25,7 @@ import (
 type options struct {
 	samples, batch, rounds, checks int
 	asIs                           bool
-	output                         string
+	only, output                   string
 }
 
 func main() {
@@ -33,6 +34,7 @@ func main() {
 	flag.IntVar(&o.batch, "batch", 20, "how many at once; 0 leaves that out")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often so many at once")
 	flag.IntVar(&o.checks, "checks", 5, "drift checks over which API writes are counted; 0 leaves that out")
+	flag.StringVar(&o.only, "only", "", "measure this alone: runs, or state, which needs no cluster (Secrets do)")
 	flag.BoolVar(&o.asIs, "as-is", false, "measure the Plumbline that is installed, and not this checkout's")
 	flag.StringVar(&o.output, "o", "", "file for the figures as JSON")
 	flag.Parse()

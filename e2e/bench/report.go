@@ -143,7 +143,7 @@ func (r *report) save(path string) error {
 
 func (r *report) text() string {
 	var b strings.Builder
-	b.WriteString("\nTimes, as a watch on this machine saw them\n\n")
+	b.WriteString("\nTimes, as they were seen on this machine\n\n")
 	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "samples\tmin\tmedian\tmax\t\t")
 	for _, t := range r.Times {

@@ -36,6 +36,9 @@ func (r *Reconciler) act(ctx context.Context, in Input, d Decision) error {
 		note(in.Run, d.Reason, d.Message)
 	case Finish, Abandon:
 		given(in)
+		if d.Result == nil {
+			d.Message += r.releaseLock(ctx, in, in.Run)
+		}
 		finished(in.Run, d, in.Now)
 		bereaved(in, d)
 	}
@@ -56,6 +59,8 @@ func given(in Input) {
 // last two leaves a Run that is Launching and has no Pod, which is a lost Pod and never a second one. The decision it
 // returns is what is left to do: a launch may turn out to be a wait, or an end.
 func (r *Reconciler) launch(ctx context.Context, in Input) (Decision, error) {
+	// Should it have been impossible at that Run's end, such as while its Pod was leaving.
+	r.releaseLock(ctx, in, in.Before)
 	made, err := r.prepare(ctx, in)
 	if err != nil {
 		return unprepared(err)

@@ -31,6 +31,8 @@ type Input struct {
 	Run *v1alpha1.Run
 	// Workspace is nil when there is none of the Run's name.
 	Workspace *v1alpha1.Workspace
+	// Before is the Workspace's Run that ended last; nil for none.
+	Before *v1alpha1.Run
 	// Pod is the Run's own; nil when none was seen.
 	Pod *corev1.Pod
 	// Gone says that the API server itself, not a cache, was asked for the Pod and had none.
@@ -89,7 +91,8 @@ func beforeLaunch(in Input) Decision {
 	case in.Workspace.Spec.Suspend && unasked(in.Run):
 		return pending("spec.suspend of the Workspace is set")
 	case in.OtherPod != "":
-		return pending(fmt.Sprintf("Pod %q of an earlier Run has not ended yet", in.OtherPod))
+		return pending(fmt.Sprintf("Pod %q of an earlier Run has not ended yet: until it has, or its node is removed "+
+			"from the cluster, it may hold the state's lock", in.OtherPod))
 	}
 	return Decision{Do: Launch}
 }

@@ -25,7 +25,7 @@ func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (Inpu
 	if err != nil {
 		return Input{}, fmt.Errorf("listing Runs: %w", err)
 	}
-	in := Input{Run: Turn(runs.Items), Now: r.Clock.Now()}
+	in := Input{Run: Turn(runs.Items), Before: before(runs.Items), Now: r.Clock.Now()}
 	if in.Run == nil {
 		return in, nil
 	}
@@ -34,6 +34,17 @@ func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (Inpu
 		return Input{}, err
 	}
 	return in, r.pods(ctx, key, &in)
+}
+
+// before is the Run that ended last. Where two ended in the same second, either will do: the next one looks again.
+func before(runs []v1alpha1.Run) *v1alpha1.Run {
+	var last *v1alpha1.Run
+	for i := range runs {
+		if Finished(&runs[i]) && (last == nil || last.Status.FinishedAt.Before(runs[i].Status.FinishedAt)) {
+			last = &runs[i]
+		}
+	}
+	return last
 }
 
 func (r *Reconciler) workspace(ctx context.Context, key types.NamespacedName) (*v1alpha1.Workspace, error) {

@@ -31,6 +31,7 @@ type Reconciler struct {
 	Clock    clock.PassiveClock
 	// State is how runner Pods reach the state service.
 	State func() (job.State, error)
+	Locks Locks
 }
 
 // Reconcile handles one Workspace's Runs.

@@ -116,6 +116,41 @@ func (c *Client) Accessors(ctx context.Context, w Workspace, run string) ([]stri
 	return accessors, nil
 }
 
+// Holder is the Run that holds, or held, a lock.
+type Holder struct {
+	Namespace string `json:"namespace"`
+	Run       string `json:"run"`
+	Pod       string `json:"pod"`
+}
+
+// HeldError is returned for a lock whose holder isn't known to have ended.
+type HeldError struct {
+	Holder Holder `json:"holder"`
+	// Text says who holds it, since when and what would release it.
+	Text string `json:"error"`
+}
+
+// Error implements error.
+func (e *HeldError) Error() string { return e.Text }
+
+// ReleaseLock frees the lock of a Workspace whose holder has certainly ended, and returns whose it was: nil when it was
+// free. That of any other is a *HeldError.
+func (c *Client) ReleaseLock(ctx context.Context, namespace, name string) (*Holder, error) {
+	body, err := c.call(ctx, http.MethodDelete, workspacePath(namespace, name)+"/lock")
+	var held HeldError
+	if errors.Is(err, ErrInUse) && json.Unmarshal(body, &held) == nil && held.Text != "" {
+		return nil, &held
+	}
+	var told struct{ Released *Holder }
+	if err == nil {
+		err = json.Unmarshal(body, &told)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("releasing the lock of %s/%s: %w", namespace, name, err)
+	}
+	return told.Released, nil
+}
+
 // Workspace says whose Run is meant.
 type Workspace struct{ Namespace, Name, UID string }
 

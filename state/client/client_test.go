@@ -171,3 +171,40 @@ func TestDeleteRun(t *testing.T) {
 		}
 	}
 }
+
+func TestReleaseLock(t *testing.T) {
+	const holder = `{"namespace":"ns","run":"vpn-1","pod":"vpn-1-pod","podUID":"u"}`
+	for _, test := range []struct {
+		status int
+		body   string
+		want   *Holder
+		held   string
+		err    error
+	}{
+		{200, `{"released":` + holder + `}`, &Holder{"ns", "vpn-1", "vpn-1-pod"}, "", nil},
+		{200, `{"released":null}`, nil, "", nil},
+		{409, `{"error":"locked by run ns/vpn-1","holder":` + holder + `}`, nil, "locked by run ns/vpn-1", nil},
+		{409, `<html>`, nil, "", ErrInUse},
+		{404, `{"error":"no such workspace"}`, nil, "", ErrNotFound},
+		{503, `{"error":"away"}`, nil, "", ErrUnavailable},
+	} {
+		c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodDelete || r.RequestURI != "/v1/workspaces/ns/vpn/lock" {
+				t.Errorf("got %s %s", r.Method, r.RequestURI)
+			}
+			w.WriteHeader(test.status)
+			_, _ = w.Write([]byte(test.body))
+		})
+		got, err := c.ReleaseLock(t.Context(), "ns", "vpn")
+		if held, ok := errors.AsType[*HeldError](err); ok {
+			if test.held == "" || held.Text != test.held || held.Holder.Pod != "vpn-1-pod" {
+				t.Errorf("%d %s: held by %+v", test.status, test.body, held)
+			}
+			continue
+		}
+		if !errors.Is(err, test.err) || test.held != "" || (got == nil) != (test.want == nil) ||
+			got != nil && *got != *test.want {
+			t.Errorf("%d %s: got %+v, %v", test.status, test.body, got, err)
+		}
+	}
+}

@@ -25,6 +25,7 @@ var archiveRoutes = []route{
 	{"plan_get", "GET " + runPath + "/plan", inspects, bigTimeout, 0, getPart(job.PartPlan)},
 	{"plan_json_get", "GET " + runPath + "/plan.json", inspects, bigTimeout, 0, getPart(job.PartPlanJSON)},
 	{"plan_text_get", "GET " + runPath + "/plan.txt", inspects, bigTimeout, 0, getPart(job.PartPlanText)},
+	{"run_outputs_get", "GET " + runPath + "/outputs", inspects, bigTimeout, 0, getPart(job.PartOutputs)},
 	{"result_get", "GET " + runPath + "/result", inspects, requestTimeout, 0, getPart(job.PartResult)},
 	{"accessors_put", "PUT " + runPath + "/accessors", writes, requestTimeout, maxSmall, (*Server).putAccessors},
 	{"accessors_get", "GET " + runPath + "/accessors", inspects, requestTimeout, 0, getPart(job.PartAccessors)},
@@ -103,11 +104,11 @@ func (s *Server) putAccessors(ctx context.Context, c call) (answer, error) {
 	return putPart(job.PartAccessors)(s, ctx, c)
 }
 
-// archiveResult keeps a Result that was reported. The Run has it in its status already, so that failing is no reason to
-// refuse the report.
-func (s *Server) archiveResult(ctx context.Context, c call) {
-	if err := s.Service.PutPart(ctx, c.namedRun(), job.PartResult, c.body); err != nil {
-		s.Log.WarnContext(ctx, "archiving a result failed", "namespace", c.id.Namespace, "run", c.id.Run, "error", err)
+// archiveBeside keeps what the caller's Run has stored or reported, and what has reached its place already, so that
+// failing is no reason to refuse it.
+func (s *Server) archiveBeside(ctx context.Context, c call, part string) {
+	if err := s.Service.PutPart(ctx, state.RunID{UID: c.uid, Run: c.id.Run}, part, c.body); err != nil {
+		s.Log.WarnContext(ctx, "archiving failed", "namespace", c.id.Namespace, "run", c.id.Run, "part", part, "error", err)
 	}
 }
 

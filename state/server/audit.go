@@ -10,7 +10,7 @@ var audited = map[string]string{
 	"state_get": "read", "state_post": "write", "state_delete": "remove", "lock": "lock", "unlock": "unlock",
 	"outputs_get": "read outputs", "outputs_put": "write outputs", "lock_get": "read lock", "lock_delete": "free lock",
 	"versions_get": "list versions", "plan_get": "read plan", "plan_json_get": "read plan", "plan_text_get": "read plan",
-	"log_get": "read log", "workspace_delete": "erase",
+	"log_get": "read log", "run_outputs_get": "read outputs", "workspace_delete": "erase",
 	"people_state_get": "read", "people_version_get": "read version", "people_versions_get": "list versions",
 	"people_state_put": "push", "people_rollback": "rollback", "people_lock_get": "read lock",
 	"people_lock_delete": "force unlock", "people_log_get": "read log", "people_plan_get": "read plan",

@@ -264,6 +264,17 @@ func (c *Cluster) Gone(ctx context.Context, h state.Holder) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("reading pod %s/%s: %w", h.Namespace, h.Pod, err)
 	}
-	ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-	return ended || string(pod.UID) != h.PodUID, nil
+	return string(pod.UID) != h.PodUID || ended(pod), nil
+}
+
+// ended tells whether nothing of a Pod runs any more or ever will: the kubelet says so of the Pod, or of each of its
+// containers a moment before.
+func ended(pod *corev1.Pod) bool {
+	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return true
+	}
+	runs := func(c corev1.ContainerStatus) bool { return c.State.Terminated == nil }
+	return pod.Spec.RestartPolicy == corev1.RestartPolicyNever && len(pod.Spec.Containers) > 0 &&
+		len(pod.Status.ContainerStatuses) == len(pod.Spec.Containers) &&
+		!slices.ContainsFunc(pod.Status.ContainerStatuses, runs)
 }

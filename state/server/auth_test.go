@@ -25,6 +25,9 @@ import (
 
 var start = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
+// sinceStart is how it is said.
+const sinceStart = "2026-07-01T12:00:00Z"
+
 // world is what a Cluster sees; tests spoil some of it.
 type world struct {
 	review  authenticationv1.TokenReviewStatus
@@ -212,6 +215,23 @@ func setCondition(t *testing.T, c *Cluster, status metav1.ConditionStatus) {
 	}
 }
 
+// TestCallersAreNotRememberedForEver, so that memory doesn't grow with the Runs that there were.
+func TestCallersAreNotRememberedForEver(t *testing.T) {
+	clk := clocktesting.NewFakeClock(start)
+	c := NewCluster(nil, clk, "")
+	for i := range maxRemembered + 100 {
+		c.retain([32]byte{byte(i), byte(i >> 8)}, Identity{})
+		if len(c.known) > maxRemembered {
+			t.Fatalf("%d callers are remembered, the most is %d", len(c.known), maxRemembered)
+		}
+	}
+	clk.Step(remember)
+	c.retain([32]byte{31: 1}, Identity{})
+	if len(c.known) != 1 {
+		t.Errorf("%d callers are remembered of whom all but one were here long ago", len(c.known))
+	}
+}
+
 func TestGone(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -227,6 +247,12 @@ func TestGone(t *testing.T) {
 		{"made anew", func(w *world) { w.pod.UID = "new" }, true, false},
 		{"succeeded", func(w *world) { w.pod.Status.Phase = corev1.PodSucceeded }, true, false},
 		{"failed", func(w *world) { w.pod.Status.Phase = corev1.PodFailed }, true, false},
+		{"its container has ended, and its phase doesn't say so yet", func(w *world) { endContainers(w.pod, 1) }, true, false},
+		{"one of two containers has ended", func(w *world) { endContainers(w.pod, 2) }, false, false},
+		{"its container has ended, and is started again", func(w *world) {
+			endContainers(w.pod, 1)
+			w.pod.Spec.RestartPolicy = corev1.RestartPolicyAlways
+		}, false, false},
 		{"the API server is down", func(w *world) { w.getErr = errors.New("down") }, false, true},
 		{"the API server says no", func(w *world) {
 			w.getErr = apierrors.NewForbidden(corev1.Resource("pods"), "a", errors.New("rbac"))
@@ -242,6 +268,14 @@ func TestGone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// endContainers gives the Pod containers, of which the first has ended.
+func endContainers(p *corev1.Pod, containers int) {
+	p.Spec.RestartPolicy = corev1.RestartPolicyNever
+	p.Spec.Containers = make([]corev1.Container, containers)
+	p.Status.ContainerStatuses = make([]corev1.ContainerStatus, containers)
+	p.Status.ContainerStatuses[0].State.Terminated = &corev1.ContainerStateTerminated{ExitCode: 1}
 }
 
 func TestReport(t *testing.T) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -26,8 +27,8 @@ const (
 	keyCAKey  = "ca.key"
 )
 
-// reloadEvery is how soon a certificate that another replica has renewed is served too.
-const reloadEvery = 10 * time.Minute
+// reloadEvery is how soon a certificate that another replica, or somebody else, has renewed is served too.
+const reloadEvery = 30 * time.Second
 
 // errNoCertificate is returned to callers before the first certificate is there.
 var errNoCertificate = errors.New("there is no certificate yet")
@@ -37,8 +38,10 @@ type CertOptions struct {
 	Client   client.Client
 	Secret   client.ObjectKey
 	DNSNames []string
-	Clock    clock.Clock
-	Log      *slog.Logger
+	// Foreign says that somebody else makes the certificate: it is waited for.
+	Foreign bool
+	Clock   clock.Clock
+	Log     *slog.Logger
 }
 
 // Certs serves with the certificate of a Secret, makes one when there is none, and renews it in time. Replicas may do
@@ -97,14 +100,11 @@ func (c *Certs) Load(ctx context.Context) error {
 func (c *Certs) ensure(ctx context.Context) (*corev1.Secret, error) {
 	secret := &corev1.Secret{}
 	err := c.Client.Get(ctx, c.Secret, secret)
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) && !c.Foreign {
 		return c.create(ctx)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if foreign(secret) {
-		return secret, nil
+	if err != nil || c.Foreign || foreign(secret) {
+		return secret, err
 	}
 	data, err := renew(secret.Data, c.DNSNames, c.Clock.Now())
 	if err != nil || data == nil {
@@ -142,6 +142,9 @@ func (c *Certs) use(secret *corev1.Secret) error {
 	if err != nil {
 		return fmt.Errorf("reading certificate %s: %w", c.Secret, err)
 	}
-	c.current.Store(&cert)
+	old := c.current.Swap(&cert)
+	if old != nil && !bytes.Equal(old.Certificate[0], cert.Certificate[0]) {
+		c.Log.Info("serving another certificate", "secret", c.Secret.String(), "until", cert.Leaf.NotAfter)
+	}
 	return nil
 }

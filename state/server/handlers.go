@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
@@ -21,6 +20,8 @@ type call struct {
 	uid  string // of the Workspace
 	r    *http.Request
 	body []byte
+	// held is what the body has of the room for large ones, to be given back when the call has ended.
+	held int64
 }
 
 // answer is what a handler has to say.
@@ -61,23 +62,33 @@ func (s *Server) deleteState(ctx context.Context, c call) (answer, error) {
 func (s *Server) lock(ctx context.Context, c call) (answer, error) {
 	err := s.Service.Lock(ctx, c.uid, c.id.holder(), c.body)
 	if locked, ok := errors.AsType[*state.LockedError](err); ok {
-		return answer{status: http.StatusLocked, body: describeLock(locked)}, nil
+		return answer{status: http.StatusLocked, body: describeLock(locked, c.r.PathValue("name"))}, nil
 	}
 	return done, err
 }
 
-// describeLock adds to the lock info, where Terraform's users look for it, which Run holds the lock.
-func describeLock(locked *state.LockedError) []byte {
+// describeLock adds to the lock info, where Terraform's users look for it, which Run holds the lock, and what would
+// release it.
+func describeLock(locked *state.LockedError, workspace string) []byte {
 	var info map[string]any
 	if json.Unmarshal(locked.Info, &info) != nil || (info["Info"] != nil && info["Info"] != "") {
 		return locked.Info
 	}
-	info["Info"] = locked.Error()
+	info["Info"] = wayOut(locked, workspace)
 	b, err := json.Marshal(info)
 	if err != nil {
 		return locked.Info
 	}
 	return b
+}
+
+// wayOut says who holds a lock and what would release it.
+func wayOut(locked *state.LockedError, workspace string) string {
+	if locked.Holder.Person != "" {
+		return locked.Error()
+	}
+	return locked.Error() + "; it is released by itself when that Pod has ended or its node is removed from the cluster, " +
+		"or by: plumbline state unlock " + workspace
 }
 
 func (s *Server) unlock(ctx context.Context, c call) (answer, error) {
@@ -94,7 +105,11 @@ func (s *Server) putOutputs(ctx context.Context, c call) (answer, error) {
 	if err := json.Unmarshal(c.body, &outputs); err != nil {
 		return answer{}, fmt.Errorf("%w: reading outputs: %w", state.ErrInvalid, err)
 	}
-	return done, s.Service.PutOutputs(ctx, c.uid, c.body)
+	if err := s.Service.PutOutputs(ctx, c.uid, c.body); err != nil {
+		return answer{}, err
+	}
+	s.archiveBeside(ctx, c, job.PartOutputs)
+	return done, nil
 }
 
 func (s *Server) putResult(ctx context.Context, c call) (answer, error) {
@@ -111,7 +126,7 @@ func (s *Server) putResult(ctx context.Context, c call) (answer, error) {
 	if err := s.Reports.Report(ctx, c.id, c.body); err != nil {
 		return answer{}, err
 	}
-	s.archiveResult(ctx, c)
+	s.archiveBeside(ctx, c, job.PartResult)
 	return done, nil
 }
 
@@ -132,19 +147,4 @@ func checkMD5(header string, body []byte) error {
 		return fmt.Errorf("%w: the body does not match its Content-MD5", state.ErrInvalid)
 	}
 	return nil
-}
-
-// readBody reads at most limit bytes; a route without a body ignores what is sent.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if limit == 0 {
-		return nil, nil
-	}
-	var b bytes.Buffer
-	if r.ContentLength > 0 && r.ContentLength <= limit {
-		b.Grow(int(r.ContentLength))
-	}
-	if _, err := io.Copy(&b, http.MaxBytesReader(w, r.Body, limit)); err != nil {
-		return nil, fmt.Errorf("reading the request's body: %w", err)
-	}
-	return b.Bytes(), nil
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -16,8 +17,10 @@ import (
 const (
 	caLife   = 10 * 365 * 24 * time.Hour
 	certLife = 365 * 24 * time.Hour
-	// renewBefore is how long before its end a certificate is replaced.
-	renewBefore = 30 * 24 * time.Hour
+	// renewBefore is how long before its end a certificate is replaced, and caRenewBefore a CA. In between clients get to
+	// know the new CA, while the certificate that is served is still the old one's.
+	renewBefore   = 30 * 24 * time.Hour
+	caRenewBefore = 90 * 24 * time.Hour
 	// backdate forgives clocks that are a little behind.
 	backdate = time.Hour
 )
@@ -35,8 +38,13 @@ func renew(data map[string][]byte, dnsNames []string, now time.Time) (map[string
 		return nil, err
 	}
 	cert, err := readPair(data[keyCert], data[keyKey])
-	if err == nil && fresh(cert.cert, now) && covers(cert.cert, dnsNames) && signedBy(cert, ca) {
-		return nil, nil
+	if err == nil && fresh(cert.cert, now, renewBefore) && covers(cert.cert, dnsNames) &&
+		signed(cert.cert, authority[keyCACert]) {
+		if bytes.Equal(authority[keyCACert], data[keyCACert]) {
+			return nil, nil
+		}
+		authority[keyCert], authority[keyKey] = data[keyCert], data[keyKey]
+		return authority, nil
 	}
 	if cert, err = newCert(ca, dnsNames, now); err != nil {
 		return nil, err
@@ -50,10 +58,11 @@ func renew(data map[string][]byte, dnsNames []string, now time.Time) (map[string
 }
 
 // renewCA returns the CA and the Secret's keys about it. It outlives many certificates, so that clients, who know the
-// CA alone, don't notice a renewal; when it is renewed itself, the old one stays in the bundle.
+// CA alone, don't notice a renewal; when it is renewed itself, the old one stays in the bundle, and so does the
+// certificate that it has signed until its own time comes.
 func renewCA(data map[string][]byte, now time.Time) (pair, map[string][]byte, error) {
 	old, oldErr := readPair(data[keyCACert], data[keyCAKey])
-	if oldErr == nil && fresh(old.cert, now) {
+	if oldErr == nil && fresh(old.cert, now, caRenewBefore) {
 		return old, map[string][]byte{keyCACert: data[keyCACert], keyCAKey: data[keyCAKey]}, nil
 	}
 	ca, err := newCA(now)
@@ -71,15 +80,23 @@ func renewCA(data map[string][]byte, now time.Time) (pair, map[string][]byte, er
 	return ca, map[string][]byte{keyCACert: bundle, keyCAKey: key}, nil
 }
 
-func fresh(cert *x509.Certificate, now time.Time) bool {
-	return cert.NotBefore.Before(now) && now.Add(renewBefore).Before(cert.NotAfter)
+func fresh(cert *x509.Certificate, now time.Time, before time.Duration) bool {
+	return cert.NotBefore.Before(now) && now.Add(before).Before(cert.NotAfter)
 }
 
 func covers(cert *x509.Certificate, dnsNames []string) bool {
 	return !slices.ContainsFunc(dnsNames, func(name string) bool { return !slices.Contains(cert.DNSNames, name) })
 }
 
-func signedBy(cert, ca pair) bool { return cert.cert.CheckSignatureFrom(ca.cert) == nil }
+// signed tells whether one of a bundle's CAs has signed the certificate.
+func signed(cert *x509.Certificate, bundle []byte) bool {
+	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
+		if ca, err := x509.ParseCertificate(block.Bytes); err == nil && cert.CheckSignatureFrom(ca) == nil {
+			return true
+		}
+	}
+	return false
+}
 
 func newCA(now time.Time) (pair, error) {
 	template := &x509.Certificate{

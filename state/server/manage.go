@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -27,10 +28,20 @@ func (s *Server) getLock(ctx context.Context, c call) (answer, error) {
 // deleteLock frees the lock of a holder that has certainly ended, and tells whose it was.
 func (s *Server) deleteLock(ctx context.Context, c call) (answer, error) {
 	from, err := s.Service.Release(ctx, c.uid, state.Actor{Name: c.id.who(), Why: "its holder has ended"})
+	if locked, ok := errors.AsType[*state.LockedError](err); ok {
+		return refuseRelease(locked, c.r.PathValue("name"))
+	}
 	if err != nil {
 		return answer{}, err
 	}
 	return answerJSON(map[string]*state.Holder{"released": from})
+}
+
+// refuseRelease says who keeps the lock, for programs and for people.
+func refuseRelease(locked *state.LockedError, workspace string) (answer, error) {
+	a, err := answerJSON(map[string]any{"error": wayOut(locked, workspace), "holder": locked.Holder})
+	a.status = http.StatusConflict
+	return a, err
 }
 
 func (s *Server) getVersions(ctx context.Context, c call) (answer, error) {

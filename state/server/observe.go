@@ -14,6 +14,7 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	bytes    *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -25,8 +26,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "plumbline_state_request_seconds", Help: "How long requests took, by route.",
 			Buckets: []float64{.002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
 		}, []string{"route"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "plumbline_state_bytes_total", Help: "Bytes of bodies, received and sent, by route.",
+		}, []string{"route", "direction"}),
 	}
-	r.MustRegister(m.requests, m.seconds)
+	r.MustRegister(m.requests, m.seconds, m.bytes)
 	return m
 }
 
@@ -48,6 +52,7 @@ func (s *Server) facing(f face, rt route) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), rt.timeout)
 		defer cancel()
 		c := call{r: r}
+		defer func() { s.bodies.Release(c.held) }()
 		a, err := f.serve(ctx, rt, w, &c)
 		if err != nil {
 			a = f.refuse(err)
@@ -56,6 +61,8 @@ func (s *Server) facing(f face, rt route) http.Handler {
 		took := s.Clock.Since(began)
 		s.metrics.requests.WithLabelValues(rt.name, strconv.Itoa(a.status)).Inc()
 		s.metrics.seconds.WithLabelValues(rt.name).Observe(took.Seconds())
+		s.metrics.bytes.WithLabelValues(rt.name, "received").Add(float64(len(c.body)))
+		s.metrics.bytes.WithLabelValues(rt.name, "sent").Add(float64(len(a.body)))
 		s.logRequest(rt, &c, outcome{answer: a, err: err, took: took})
 		s.audit(rt, &c, a)
 	})
@@ -107,7 +114,7 @@ func (s *Server) serve(ctx context.Context, rt route, w http.ResponseWriter, c *
 	if c.uid, err = s.workspaceUID(ctx, rt.access, c); err != nil {
 		return answer{}, err
 	}
-	if c.body, err = readBody(w, c.r, rt.maxBody); err != nil {
+	if err := s.readBody(ctx, w, c, rt.maxBody); err != nil {
 		return answer{}, err
 	}
 	return rt.handle(s, ctx, *c)

@@ -73,8 +73,7 @@ func (s *Server) handlePeople(mux *http.ServeMux) {
 					if err := s.admit(ctx, c, p.needs); err != nil {
 						return answer{}, err
 					}
-					var err error
-					if c.body, err = readBody(w, c.r, rt.maxBody); err != nil {
+					if err := s.readBody(ctx, w, c, rt.maxBody); err != nil {
 						return answer{}, err
 					}
 					return rt.handle(s, ctx, *c)

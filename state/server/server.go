@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 	"k8s.io/utils/clock"
 
 	"github.com/plumbline-dev/plumbline/state"
@@ -79,12 +80,13 @@ type Options struct {
 type Server struct {
 	Options
 	metrics *metrics
+	bodies  *semaphore.Weighted
 }
 
 // New returns a Server.
 func New(o Options) *Server {
 	o.Audit = cmp.Or(o.Audit, o.Log)
-	return &Server{Options: o, metrics: newMetrics(o.Metrics)}
+	return &Server{Options: o, metrics: newMetrics(o.Metrics), bodies: semaphore.NewWeighted(largeRoom)}
 }
 
 const (

@@ -127,7 +127,9 @@ func TestAPI(t *testing.T) {
 		{"a lock that is held", []exchange{
 			{oneRun, "LOCK", st, lock1, 200, ""},
 			{other, "LOCK", st, `{"ID":"2"}`, 423,
-				`{"ID":"1","Info":"locked by run ns/a in pod a","Operation":"OperationTypeApply","Who":"x"}`},
+				`{"ID":"1","Info":"locked by run ns/a in pod a since ` + sinceStart + `; it is released by itself when that Pod ` +
+					`has ended or its node is removed from the cluster, or by: plumbline state unlock ws",` +
+					`"Operation":"OperationTypeApply","Who":"x"}`},
 			{other, "POST", st + "?ID=2", `{}`, 409, ""},
 			{other, "POST", st, `{}`, 409, ""},
 			{other, "UNLOCK", st, lock1, 409, ""},
@@ -281,7 +283,8 @@ func TestTheControllerManagesLocksAndVersions(t *testing.T) {
 	want(409, "lineage \\\"m\\\"", exchange{token: oneRun, method: "POST", path: st + "?ID=1", body: other})
 	want(200, `"run":"a","serial":3,"lineage":"l"`, controller("GET", "/versions"))
 	want(200, `"held":true,"holder":{"namespace":"ns","run":"a"`, controller("GET", "/lock"))
-	want(409, "locked by run ns/a", controller("DELETE", "/lock"))
+	want(409, `"error":"locked by run ns/a in pod a since `+sinceStart, controller("DELETE", "/lock"))
+	want(409, `"holder":{"namespace":"ns","run":"a","pod":"a"`, controller("DELETE", "/lock"))
 	want(403, "", exchange{token: oneRun, method: "DELETE", path: ws + "/lock"})
 	want(404, "", exchange{token: "controller", method: "GET", path: "/v1/workspaces/ns/none/lock"})
 	g.gone["a"] = true
@@ -316,6 +319,15 @@ func TestEachRequestIsLoggedAndCounted(t *testing.T) {
 	for labels, want := range map[[2]string]float64{{"lock", "200"}: 1, {"state_get", "401"}: 1} {
 		var m dto.Metric
 		if err := s.metrics.requests.WithLabelValues(labels[0], labels[1]).Write(&m); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.GetCounter().GetValue(); got != want {
+			t.Errorf("counted %v of %v, want %v", got, labels, want)
+		}
+	}
+	for labels, want := range map[[2]string]float64{{"lock", "received"}: float64(len(lock1)), {"lock", "sent"}: 0} {
+		var m dto.Metric
+		if err := s.metrics.bytes.WithLabelValues(labels[0], labels[1]).Write(&m); err != nil {
 			t.Fatal(err)
 		}
 		if got := m.GetCounter().GetValue(); got != want {

@@ -26,7 +26,33 @@
 {{ trimSuffix "/" .address }}/{{ .key }}?{{ join "&" $pairs }}
 {{- end -}}
 {{- end -}}
-{{- define "plumbline.tls" -}}{{ include "plumbline.state" . }}-tls{{- end -}}
+{{- define "plumbline.tls" -}}
+{{ .Values.state.tls.secretName | default (printf "%s-tls" (include "plumbline.state" .)) }}
+{{- end -}}
+
+{{/* What the controller, and through it each runner Pod, checks the state service's certificate against. */}}
+{{- define "plumbline.ca" -}}
+{{- $tls := .Values.state.tls -}}
+{{- if $tls.ca.configMapName -}}
+configMap:
+  name: {{ $tls.ca.configMapName }}
+  items:
+  - key: {{ $tls.ca.key | default "ca.crt" }}
+    path: ca.crt
+{{- else if eq $tls.mode "openshift" -}}
+configMap:
+  name: {{ include "plumbline.state" . }}-ca
+  items:
+  - key: service-ca.crt
+    path: ca.crt
+{{- else -}}
+secret:
+  name: {{ include "plumbline.tls" . }}
+  items:
+  - key: ca.crt
+    path: ca.crt
+{{- end -}}
+{{- end -}}
 
 {{/* Argument: (list $ component) */}}
 {{- define "plumbline.selector" -}}
