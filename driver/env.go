@@ -43,7 +43,7 @@ func (r *run) terraformEnv() (map[string]string, error) {
 		}
 	}
 	maps.Copy(env, given.values)
-	maps.Copy(env, r.proxy.env())
+	maps.Copy(env, r.backendEnv())
 	return env, nil
 }
 

@@ -22,11 +22,14 @@ const hurry = 12 * time.Second
 // tidyUp looks after the state when an engine is gone, however it went: what is on its way arrives, a state that
 // Terraform could not save is saved, a lock that it left is released. It returns the step's own error, if there is one.
 func (r *run) tidyUp(ctx context.Context, failed error) error {
-	if r.proxy == nil {
+	if r.proxy == nil && r.states == nil {
 		return failed
 	}
 	ctx, cancel := afterlife(ctx, cmp.Or(r.Params.Timeouts.Apply, applyLimit))
 	defer cancel()
+	if r.foreign() {
+		return r.tidyUpForeign(ctx, failed)
+	}
 	r.proxy.settle(ctx)
 	if err := r.pushErrored(ctx); err != nil {
 		return &failure{job.StateUnavailable, err.Error()}

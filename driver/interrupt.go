@@ -20,6 +20,7 @@ func (r *run) interruptible(ctx context.Context, engine func() error) error {
 	err := engine()
 	close(out)
 	<-climbed
+	r.left = r.left || killed(err)
 	return err
 }
 

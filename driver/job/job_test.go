@@ -198,7 +198,7 @@ func TestParamsRoundTrip(t *testing.T) {
 }
 
 func TestWhatANewerReleaseWroteIsRefused(t *testing.T) {
-	if _, err := ParseParams(`{"version":2}`); !errors.Is(err, ErrVersion) {
+	if _, err := ParseParams(`{"version":3}`); !errors.Is(err, ErrVersion) {
 		t.Errorf("params: got %v", err)
 	}
 	if _, err := ParseSpec([]byte(`{"version":2}`)); !errors.Is(err, ErrVersion) {

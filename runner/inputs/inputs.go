@@ -47,7 +47,13 @@ func Bundle(ctx context.Context, live client.Reader, w *v1alpha1.Workspace) (ren
 	if err != nil {
 		return render.Bundle{}, err
 	}
-	return render.Files(render.Inputs{Source: w.Spec.Source, Variables: variables, Credentials: credentials})
+	backend, err := r.backend(ctx)
+	if err != nil {
+		return render.Bundle{}, err
+	}
+	return render.Files(render.Inputs{
+		Source: w.Spec.Source, Variables: variables, Credentials: credentials, Backend: backend,
+	})
 }
 
 type resolver struct {
@@ -201,6 +207,7 @@ func References(w *v1alpha1.Workspace) []string {
 	for _, c := range w.Spec.Credentials {
 		refs = append(refs, SecretReference(c.SecretRef.Name))
 	}
+	refs = append(refs, backendReferences(w)...)
 	slices.Sort(refs)
 	return slices.Compact(refs)
 }

@@ -45,6 +45,9 @@ type Input struct {
 	SecretName string
 	// State is how the state service is reached.
 	State job.State
+	// Place is where the state is found or put; Former, unless nil, the place that it is moved away from.
+	Place  v1alpha1.StatePlace
+	Former *v1alpha1.StatePlace
 }
 
 // Build makes the Pod: PodSecurity restricted, no fixed UID (OpenShift gives its own), a read-only root, no API token.
@@ -135,6 +138,7 @@ func params(in Input, t merged) job.Params {
 	for _, e := range t.env() {
 		p.PassEnv = append(p.PassEnv, e.Name)
 	}
+	aboutState(in, &p)
 	if m := in.Class.Spec.PluginMirror; m != nil {
 		p.PluginMirror = job.PluginMirror{Path: m.Path, URL: m.URL, Direct: m.Direct}
 	}
@@ -152,6 +156,7 @@ func volumes(in Input) []corev1.Volume {
 			}}},
 		}}},
 	}
+	all = append(all, backendVolumes(in)...)
 	for _, c := range in.Workspace.Spec.Credentials {
 		all = append(all, corev1.Volume{Name: credentialVolume(c.Name), VolumeSource: corev1.VolumeSource{
 			Secret: &corev1.SecretVolumeSource{SecretName: c.SecretRef.Name},
@@ -167,6 +172,7 @@ func mounts(in Input) []corev1.VolumeMount {
 		{Name: "tmp", MountPath: "/tmp"},
 		{Name: "state-token", MountPath: "/var/run/secrets/plumbline/state", ReadOnly: true},
 	}
+	all = append(all, backendMounts(in)...)
 	for _, c := range in.Workspace.Spec.Credentials {
 		all = append(all, corev1.VolumeMount{
 			Name: credentialVolume(c.Name), MountPath: job.CredentialsDir + "/" + c.Name, ReadOnly: true,

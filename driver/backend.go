@@ -1,0 +1,308 @@
+package driver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/hclwrite"
+	"github.com/hashicorp/terraform-exec/tfexec"
+	"github.com/zclconf/go-cty/cty"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+// stateEngine is what of *tfexec.Terraform deals with a state that is not in the state service.
+type stateEngine interface {
+	StatePull(ctx context.Context, opts ...tfexec.StatePullOption) (string, error)
+	StatePush(ctx context.Context, path string, opts ...tfexec.StatePushCmdOption) error
+	Taint(ctx context.Context, address string, opts ...tfexec.TaintOption) error
+	ForceUnlock(ctx context.Context, lockID string, opts ...tfexec.ForceUnlockOption) error
+}
+
+// StatePull is `terraform state pull`, whose answer must not reach the log.
+func (e engine) StatePull(ctx context.Context, opts ...tfexec.StatePullOption) (string, error) {
+	e.SetStdout(io.Discard)
+	return e.Terraform.StatePull(ctx, opts...)
+}
+
+// foreign tells whether the state lies in a backend that isn't Plumbline's own.
+func (r *run) foreign() bool { return r.spec.Backend != nil }
+
+// backendEnv leads Terraform's http backend to the state service. Whoever uses another backend doesn't get it: it would
+// be taken for arguments of theirs.
+func (r *run) backendEnv() map[string]string {
+	if r.foreign() || r.Params.Place.Move {
+		return nil
+	}
+	return r.proxy.env()
+}
+
+// location is a backend as it is given to Terraform.
+type location struct {
+	job.Backend
+	// name is what people call it.
+	name string
+	// secrets is the folder of its secret arguments.
+	secrets string
+}
+
+// wanted is where the state is to be.
+func (r *run) wanted() location {
+	if !r.foreign() {
+		return r.own()
+	}
+	return location{*r.spec.Backend, "the backend " + r.spec.Backend.Type, r.Paths.Backend}
+}
+
+// former is where it was before.
+func (r *run) former() location {
+	if r.Params.Place.From == nil {
+		return r.own()
+	}
+	return location{*r.Params.Place.From, "the former backend " + r.Params.Place.From.Type, r.Paths.FormerBackend}
+}
+
+// own is the state service as a backend with arguments, for where it is one of two.
+func (r *run) own() location {
+	b := job.Backend{Type: "http", Config: map[string]json.RawMessage{}}
+	if r.Params.Place.Move {
+		for name, value := range r.proxy.env() {
+			quoted, _ := json.Marshal(value) // strings always marshal
+			b.Config[strings.ToLower(strings.TrimPrefix(name, "TF_HTTP_"))] = quoted
+		}
+	}
+	return location{b, "Plumbline's state service", ""}
+}
+
+// use makes the work folder's backend this one, and returns what init needs to be told beside.
+func (r *run) use(p location) ([]tfexec.InitOption, error) {
+	override, err := p.Override()
+	if err != nil {
+		return nil, invalid("spec.backend.config: %v", err)
+	}
+	if err := os.WriteFile(r.work(job.BackendFile), override, 0o600); err != nil {
+		return nil, fmt.Errorf("writing %s: %w", job.BackendFile, err)
+	}
+	arguments, err := p.arguments()
+	if err != nil || len(arguments) == 0 {
+		return nil, err
+	}
+	file := hclwrite.NewEmptyFile()
+	for _, name := range slices.Sorted(maps.Keys(arguments)) {
+		file.Body().SetAttributeValue(name, arguments[name])
+	}
+	// A file and no argument: those can be seen in the list of processes.
+	path := filepath.Join(r.Paths.Temp, "plumbline-backend.tfbackend")
+	if err := os.WriteFile(path, file.Bytes(), 0o600); err != nil {
+		return nil, fmt.Errorf("writing the backend's arguments: %w", err)
+	}
+	return []tfexec.InitOption{tfexec.BackendConfig(path)}, nil
+}
+
+// arguments are those that don't stand in the override file: what an engine might evaluate there, and what is secret.
+// Written as HCL with everything in it escaped, they mean the same to every engine.
+func (p location) arguments() (map[string]cty.Value, error) {
+	values := map[string]cty.Value{}
+	for name, raw := range p.Literal() {
+		var v ctyjson.SimpleJSONValue
+		if err := v.UnmarshalJSON(raw); err != nil {
+			return nil, invalid("spec.backend.config: %s: %v", name, err)
+		}
+		values[name] = v.Value
+	}
+	if p.Secret {
+		if err := readSecretArguments(p.secrets, values); err != nil {
+			return nil, err
+		}
+	}
+	for name := range values {
+		if !hclsyntax.ValidIdentifier(name) {
+			return nil, invalid("spec.backend: %q can't be the name of a backend's argument", name)
+		}
+	}
+	return values, nil
+}
+
+// readSecretArguments reads a mounted Secret. What begins with two dots is the kubelet's.
+func readSecretArguments(dir string, into map[string]cty.Value) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("reading the backend's secret arguments: %w", err)
+	}
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), "..") {
+			continue
+		}
+		value, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			return fmt.Errorf("reading the backend's secret arguments: %w", err)
+		}
+		into[f.Name()] = cty.StringVal(string(value))
+	}
+	return nil
+}
+
+// enter sets the backend up.
+func (r *run) enter(ctx context.Context, p location, opts ...tfexec.InitOption) error {
+	given, err := r.use(p)
+	if err != nil {
+		return err
+	}
+	return r.init(ctx, append(given, opts...)...)
+}
+
+// initForeign sets a backend up that isn't Plumbline's own, and makes sure that the state in it is the one that the last
+// Run left: another one, or none, would have everything made a second time.
+func (r *run) initForeign(ctx context.Context) error {
+	// A module in the image may carry the .terraform folder of another backend.
+	if err := r.enter(ctx, r.wanted(), tfexec.Reconfigure(true)); err != nil {
+		return err
+	}
+	if err := r.forceUnlock(ctx); err != nil {
+		return err
+	}
+	seen, err := r.pull(ctx)
+	if err != nil {
+		return err
+	}
+	if known := r.Params.Place.Lineage; known != "" && seen.lineage != known {
+		return invalid("%s has %s, and the last Run left the state of lineage %s there: nothing was done. Has its Secret "+
+			"changed? To go on with what is there, set spec.backendChange to Forget", r.wanted().name, seen.describe(), known)
+	}
+	r.seen = seen
+	return nil
+}
+
+// pull reads the state in the present backend.
+func (r *run) pull(ctx context.Context) (snapshot, error) {
+	var state string
+	err := r.interruptible(ctx, func() (err error) {
+		state, err = r.states.StatePull(ctx)
+		return err
+	})
+	if err != nil {
+		return snapshot{}, fmt.Errorf("reading the state: %w", err)
+	}
+	return readSnapshot([]byte(state)), nil
+}
+
+func (s snapshot) describe() string {
+	if s.lineage == "" {
+		return "no state"
+	}
+	return fmt.Sprintf("the state of lineage %s, serial %d", s.lineage, s.serial)
+}
+
+// knownOutputs are the outputs of the newest state, if they can be read there.
+func (r *run) knownOutputs(ctx context.Context) (map[string]job.Output, error) {
+	if r.foreign() {
+		return r.foreignOutputs(ctx)
+	}
+	return r.proxy.seen().outputs, nil
+}
+
+// foreignOutputs are the outputs in a backend that isn't Plumbline's own: of a state that was read before, if nothing has
+// changed since.
+func (r *run) foreignOutputs(ctx context.Context) (map[string]job.Output, error) {
+	if r.changed() || r.seen.outputs == nil {
+		seen, err := r.pull(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r.seen, r.fresh = seen, true
+	}
+	return r.seen.outputs, nil
+}
+
+// concludeForeign tells of the state what is known for certain.
+func (r *run) concludeForeign() {
+	r.result.StateLineage = r.seen.lineage
+	if r.fresh || !r.changed() || r.Params.Operation == job.Plan {
+		r.result.StateSerial = r.seen.serial
+	}
+}
+
+var errUnverified = errors.New("the state did not arrive as it was sent")
+
+// move brings the state from where it lies to where it is wanted, and never over another one. It can be broken off
+// anywhere: what is there already is not moved again.
+func (r *run) move(ctx context.Context) error {
+	from, to := r.former(), r.wanted()
+	there, err := r.look(ctx, from)
+	if err != nil {
+		return err
+	}
+	here, err := r.look(ctx, to)
+	if err != nil {
+		return err
+	}
+	r.seen = here
+	switch known := there.lineage; {
+	case known == "" && r.Params.Place.Lineage != "" && here.lineage != r.Params.Place.Lineage:
+		return invalid("%s has no state, and the last Run left the state of lineage %s there: nothing was done. To go on "+
+			"with what is in %s, set spec.backendChange to Forget", from.name, r.Params.Place.Lineage, to.name)
+	case known == "":
+		r.log.printf("== %s holds no state: there is nothing to move to %s", from.name, to.name)
+		return nil
+	case here.lineage != "" && here.lineage != known:
+		return invalid("%s has another state already (%s) and %s %s: nothing was moved or overwritten", to.name,
+			here.describe(), from.name, there.describe())
+	case here.lineage == known && here.serial >= there.serial:
+		r.log.printf("== the state (%s) is in %s already", here.describe(), to.name)
+		return nil
+	}
+	return r.copyState(ctx, there)
+}
+
+// look reads the state of one of two backends.
+func (r *run) look(ctx context.Context, p location) (snapshot, error) {
+	err := r.enter(ctx, p, tfexec.Reconfigure(true))
+	if err == nil {
+		err = r.forceUnlock(ctx)
+	}
+	if err != nil {
+		return snapshot{}, r.about(p, err)
+	}
+	s, err := r.pull(ctx)
+	return s, r.about(p, err)
+}
+
+// about says which of two backends it is that failed.
+func (r *run) about(p location, err error) error {
+	if err != nil {
+		r.failing = p.name
+	}
+	return err
+}
+
+// copyState has Terraform migrate the state, under the locks of both backends, and reads it back.
+func (r *run) copyState(ctx context.Context, s snapshot) error {
+	from, to := r.former(), r.wanted()
+	r.log.printf("== moving the state (%s) from %s to %s", s.describe(), from.name, to.name)
+	if err := r.enter(ctx, from, tfexec.Reconfigure(true)); err != nil {
+		return r.about(from, err)
+	}
+	if err := r.enter(ctx, to, tfexec.ForceCopy(true)); err != nil {
+		return r.about(to, err)
+	}
+	arrived, err := r.pull(ctx)
+	if err != nil {
+		return r.about(to, err)
+	}
+	if arrived.lineage != s.lineage || arrived.serial < s.serial {
+		return fmt.Errorf("moving the state: %w: %s has %s", errUnverified, to.name, arrived.describe())
+	}
+	r.seen = arrived
+	r.log.printf("The state is in %s; a copy is left in %s", to.name, from.name)
+	return nil
+}
