@@ -3,12 +3,12 @@ package driver
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -32,7 +32,33 @@ type stateEngine interface {
 // StatePull is `terraform state pull`, whose answer must not reach the log.
 func (e engine) StatePull(ctx context.Context, opts ...tfexec.StatePullOption) (string, error) {
 	e.SetStdout(io.Discard)
-	return e.Terraform.StatePull(ctx, opts...)
+	state, err := e.Terraform.StatePull(ctx, opts...)
+	return state, uncoloured(err)
+}
+
+// StatePush is `terraform state push`, under the lock.
+func (e engine) StatePush(ctx context.Context, path string, opts ...tfexec.StatePushCmdOption) error {
+	e.SetStdout(io.Discard)
+	return uncoloured(e.Terraform.StatePush(ctx, path, append(opts, tfexec.Lock(true))...))
+}
+
+// plainError says what its error says, for people who don't read it in a terminal.
+type plainError struct {
+	error
+	text string
+}
+
+func (e plainError) Error() string { return e.text }
+func (e plainError) Unwrap() error { return e.error }
+
+var colour = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+
+// uncoloured is the error of a command that tfexec doesn't tell to be plain.
+func uncoloured(err error) error {
+	if err == nil {
+		return nil
+	}
+	return plainError{err, colour.ReplaceAllString(err.Error(), "")}
 }
 
 // foreign tells whether the state lies in a backend that isn't Plumbline's own.
@@ -171,7 +197,7 @@ func (r *run) initForeign(ctx context.Context) error {
 	if err := r.forceUnlock(ctx); err != nil {
 		return err
 	}
-	seen, err := r.pull(ctx)
+	seen, _, err := r.pull(ctx)
 	if err != nil {
 		return err
 	}
@@ -183,17 +209,16 @@ func (r *run) initForeign(ctx context.Context) error {
 	return nil
 }
 
-// pull reads the state in the present backend.
-func (r *run) pull(ctx context.Context) (snapshot, error) {
-	var state string
-	err := r.interruptible(ctx, func() (err error) {
+// pull reads the state in the present backend, and returns its text too.
+func (r *run) pull(ctx context.Context) (s snapshot, state string, err error) {
+	err = r.interruptible(ctx, func() (err error) {
 		state, err = r.states.StatePull(ctx)
 		return err
 	})
 	if err != nil {
-		return snapshot{}, fmt.Errorf("reading the state: %w", err)
+		return snapshot{}, "", fmt.Errorf("reading the state: %w", err)
 	}
-	return readSnapshot([]byte(state)), nil
+	return readSnapshot([]byte(state)), state, nil
 }
 
 func (s snapshot) describe() string {
@@ -215,7 +240,7 @@ func (r *run) knownOutputs(ctx context.Context) (map[string]job.Output, error) {
 // changed since.
 func (r *run) foreignOutputs(ctx context.Context) (map[string]job.Output, error) {
 	if r.changed() || r.seen.outputs == nil {
-		seen, err := r.pull(ctx)
+		seen, _, err := r.pull(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -230,79 +255,4 @@ func (r *run) concludeForeign() {
 	if r.fresh || !r.changed() || r.Params.Operation == job.Plan {
 		r.result.StateSerial = r.seen.serial
 	}
-}
-
-var errUnverified = errors.New("the state did not arrive as it was sent")
-
-// move brings the state from where it lies to where it is wanted, and never over another one. It can be broken off
-// anywhere: what is there already is not moved again.
-func (r *run) move(ctx context.Context) error {
-	from, to := r.former(), r.wanted()
-	there, err := r.look(ctx, from)
-	if err != nil {
-		return err
-	}
-	here, err := r.look(ctx, to)
-	if err != nil {
-		return err
-	}
-	r.seen = here
-	switch known := there.lineage; {
-	case known == "" && r.Params.Place.Lineage != "" && here.lineage != r.Params.Place.Lineage:
-		return invalid("%s has no state, and the last Run left the state of lineage %s there: nothing was done. To go on "+
-			"with what is in %s, set spec.backendChange to Forget", from.name, r.Params.Place.Lineage, to.name)
-	case known == "":
-		r.log.printf("== %s holds no state: there is nothing to move to %s", from.name, to.name)
-		return nil
-	case here.lineage != "" && here.lineage != known:
-		return invalid("%s has another state already (%s) and %s %s: nothing was moved or overwritten", to.name,
-			here.describe(), from.name, there.describe())
-	case here.lineage == known && here.serial >= there.serial:
-		r.log.printf("== the state (%s) is in %s already", here.describe(), to.name)
-		return nil
-	}
-	return r.copyState(ctx, there)
-}
-
-// look reads the state of one of two backends.
-func (r *run) look(ctx context.Context, p location) (snapshot, error) {
-	err := r.enter(ctx, p, tfexec.Reconfigure(true))
-	if err == nil {
-		err = r.forceUnlock(ctx)
-	}
-	if err != nil {
-		return snapshot{}, r.about(p, err)
-	}
-	s, err := r.pull(ctx)
-	return s, r.about(p, err)
-}
-
-// about says which of two backends it is that failed.
-func (r *run) about(p location, err error) error {
-	if err != nil {
-		r.failing = p.name
-	}
-	return err
-}
-
-// copyState has Terraform migrate the state, under the locks of both backends, and reads it back.
-func (r *run) copyState(ctx context.Context, s snapshot) error {
-	from, to := r.former(), r.wanted()
-	r.log.printf("== moving the state (%s) from %s to %s", s.describe(), from.name, to.name)
-	if err := r.enter(ctx, from, tfexec.Reconfigure(true)); err != nil {
-		return r.about(from, err)
-	}
-	if err := r.enter(ctx, to, tfexec.ForceCopy(true)); err != nil {
-		return r.about(to, err)
-	}
-	arrived, err := r.pull(ctx)
-	if err != nil {
-		return r.about(to, err)
-	}
-	if arrived.lineage != s.lineage || arrived.serial < s.serial {
-		return fmt.Errorf("moving the state: %w: %s has %s", errUnverified, to.name, arrived.describe())
-	}
-	r.seen = arrived
-	r.log.printf("The state is in %s; a copy is left in %s", to.name, from.name)
-	return nil
 }
