@@ -51,9 +51,9 @@ type plainError struct {
 func (e plainError) Error() string { return e.text }
 func (e plainError) Unwrap() error { return e.error }
 
-var colour = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+var colour = regexp.MustCompile(`\x1b\[[0-9;]*m|^exit status \d+\n`)
 
-// uncoloured is the error of a command that tfexec doesn't tell to be plain.
+// uncoloured is the error of a command that tfexec doesn't tell to be plain, with nothing but what the engine said.
 func uncoloured(err error) error {
 	if err == nil {
 		return nil

@@ -309,3 +309,21 @@ func TestRealArguments(t *testing.T) {
 		}
 	})
 }
+
+// TestRealForeignFolder: a module in the image that was initialized elsewhere is set up anew, in our backend and in another.
+func TestRealForeignFolder(t *testing.T) {
+	servers := startBackends(t)
+	withEngines(t, func(t *testing.T, b *bench) {
+		b.spec.Files = nil
+		b.spec.ImagePath = t.TempDir()
+		b.must(os.MkdirAll(filepath.Join(b.spec.ImagePath, ".terraform"), 0o755))
+		b.must(os.WriteFile(filepath.Join(b.spec.ImagePath, "main.tf"), []byte(hello), 0o600))
+		b.must(os.WriteFile(filepath.Join(b.spec.ImagePath, ".terraform", "terraform.tfstate"), []byte(`{"version": 3,
+			"backend": {"type": "s3", "config": {"bucket": "theirs", "key": "k", "region": "eu-west-1"}, "hash": 1}}`), 0o600))
+		b.file("terraform.tfvars.json", `{"psk": "x"}`)
+		for _, backend := range []given{own, servers.postgres(unique(t))} {
+			b.useBackend(backend, nil)
+			b.ends(b.apply(job.Apply), job.Applied, job.Changes{Add: 1})
+		}
+	})
+}

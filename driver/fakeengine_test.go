@@ -78,6 +78,7 @@ var scenes = map[string]func(c call) int{
 	"old":        old,
 	"talks":      talks,
 	"environ":    environ,
+	"abroad":     abroad,
 	"killed":     func(call) int { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); return 0 },
 }
 
@@ -94,6 +95,9 @@ func act(scene string, args []string) int {
 	c.nth = c.count()
 	if c.command == "show" {
 		return show(c)
+	}
+	if c.command == "state" {
+		return c.remoteState()
 	}
 	if c.command == "init" && !strings.HasSuffix(scene, "-init") && scene != "old" {
 		c.say("init")
