@@ -40,7 +40,7 @@ func pinned(t *testing.T, name string) string {
 
 // withEngines runs the test with every engine.
 func withEngines(t *testing.T, test func(t *testing.T, b *bench)) {
-	engines := map[string]string{}
+	engines := map[string]string{"tofu": pinned(t, "tofu")}
 	if path, err := exec.LookPath("terraform"); err == nil {
 		engines["terraform"] = path
 	}
