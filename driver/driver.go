@@ -55,6 +55,8 @@ type Paths struct {
 	Termination string // termination message
 	Temp        string // folder for what is neither the user's nor Terraform's
 	Engines     string // folder of the engine's binary
+	// Backend and FormerBackend are the folders of backends' secret arguments.
+	Backend, FormerBackend string
 }
 
 // PodPaths are the paths in a runner Pod.
@@ -71,6 +73,7 @@ func PodPaths() Paths {
 		Termination: job.TerminationMessageFile,
 		Temp:        "/tmp",
 		Engines:     "/usr/local/bin",
+		Backend:     job.BackendDir, FormerBackend: job.FormerBackendDir,
 	}
 }
 
@@ -82,10 +85,13 @@ type run struct {
 	client *stateClient
 	proxy  *stateProxy
 	tf     Terraform
-	plans  planReader
+	// pace is that of the unit that goes on.
+	pace  *pace
+	plans planReader
 	// trusted are the bundles, in PEM, that are trusted beside the system's CAs; nil for none.
 	trusted []byte
 	access  access
+	states  stateEngine
 	// shipper archives the log.
 	shipper *shipper
 	stderr  *tail
@@ -94,6 +100,17 @@ type run struct {
 	// earlier is what failed attempts at the apply did change.
 	earlier job.Changes
 	result  job.Result
+
+	// What follows is about a backend that isn't Plumbline's own: see backend.go.
+
+	// seen is the state as it was read last; fresh says that this was after the apply.
+	seen  snapshot
+	fresh bool
+	// failing is the one of two backends that the present failure is about.
+	failing string
+	// began is when the Run did; left says that an engine was killed since, and may have left its lock.
+	began time.Time
+	left  bool
 }
 
 // Run carries the Run out and reports its Result. It returns when ctx ends, but not before Terraform has had its grace
@@ -102,14 +119,14 @@ func Run(ctx context.Context, cfg Config) job.Result {
 	r := &run{Config: cfg, shipper: newShipper(cfg.Clock), result: job.Result{Run: cfg.Params.Run}}
 	r.log = &logWriter{out: cfg.Stdout, archive: r.shipper}
 	r.listen()
-	started := r.Clock.Now()
+	r.began = r.Clock.Now()
 	err := r.carryOut(ctx)
 	if r.proxy != nil {
 		r.proxy.close()
 	}
 	r.conclude(err)
 	r.result = r.log.secrets.result(r.result)
-	r.log.printf("== %s in %s: %s", r.result.Class, r.Clock.Since(started).Round(10*time.Millisecond), r.result.Message)
+	r.log.printf("== %s in %s: %s", r.result.Class, r.Clock.Since(r.began).Round(10*time.Millisecond), r.result.Message)
 	if err := r.report(ctx); err != nil {
 		r.log.printf("Reporting the result failed: %v", err)
 	}
@@ -129,7 +146,10 @@ func (r *run) carryOut(ctx context.Context) error {
 
 // conclude fills in the Result from what was learned on the way.
 func (r *run) conclude(err error) {
-	if r.proxy != nil {
+	switch {
+	case r.foreign():
+		r.concludeForeign()
+	case r.proxy != nil:
 		r.result.StateSerial = r.proxy.seen().serial
 	}
 	r.result.Changes = r.changes()

@@ -60,7 +60,7 @@ func (r *run) setUpEngine() error {
 		return fmt.Errorf("setting up %s: %w", path, err)
 	}
 	tf.SetStderr(writerFunc(func(b []byte) (int, error) { return r.stderr.Write(b) }))
-	r.tf, r.plans = engine{tf}, showEngine{tf}
+	r.tf, r.plans, r.states = engine{tf}, showEngine{tf}, engine{tf}
 	return nil
 }
 
@@ -106,14 +106,24 @@ func cliConfig(m job.PluginMirror) map[string]any {
 	return block{"provider_installation": sources, "disable_checkpoint": true}
 }
 
-func (r *run) initialize(ctx context.Context, p *pace) error {
+func (r *run) initialize(ctx context.Context, _ *pace) error {
 	r.listen()
+	r.failing = ""
+	switch {
+	case r.Params.Place.Move:
+		return r.move(ctx)
+	case r.foreign():
+		return r.initForeign(ctx)
+	}
 	// A module in the image may carry the .terraform folder of another backend.
-	reconfigure := tfexec.Reconfigure(true)
-	return r.watched(ctx, p, func() error {
-		err := r.tf.InitJSON(ctx, r.said, reconfigure)
+	return r.init(ctx, tfexec.Reconfigure(true))
+}
+
+func (r *run) init(ctx context.Context, opts ...tfexec.InitOption) error {
+	return r.watched(ctx, r.pace, func() error {
+		err := r.tf.InitJSON(ctx, r.said, opts...)
 		if old := (*tfexec.ErrVersionMismatch)(nil); errors.As(err, &old) {
-			return r.tf.Init(ctx, reconfigure)
+			return r.tf.Init(ctx, opts...)
 		}
 		return err
 	})
@@ -172,12 +182,12 @@ func applyOptions(p job.Params) []tfexec.ApplyOption {
 // outputs sends the outputs to the state service. They stand in the state that went through the proxy, which spares a
 // `terraform output`; only a state that the proxy can't read, such as OpenTofu's encrypted one, needs the call.
 func (r *run) outputs(ctx context.Context, _ *pace) error {
-	outputs := r.proxy.seen().outputs
-	if outputs == nil {
-		var err error
-		if outputs, err = r.askOutputs(ctx); err != nil {
-			return err
-		}
+	outputs, err := r.knownOutputs(ctx)
+	if err == nil && outputs == nil {
+		outputs, err = r.askOutputs(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	digest, err := job.DigestOutputs(job.SecretData(outputs))
 	if err != nil {

@@ -58,7 +58,7 @@ func (r *run) terraformEnv() (map[string]string, error) {
 		return nil, err
 	}
 	maps.Copy(env, given.values)
-	maps.Copy(env, r.proxy.env())
+	maps.Copy(env, r.backendEnv())
 	if slices.ContainsFunc(r.spec.Vault, func(v job.VaultRequest) bool { return len(v.Files) > 0 }) {
 		env[job.CredentialsEnv] = r.grantedFiles()
 	}

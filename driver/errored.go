@@ -22,7 +22,7 @@ const hurry = 12 * time.Second
 // tidyUp looks after the state when an engine is gone, however it went: what is on its way arrives, a state that
 // Terraform could not save is saved, a lock that it left is released. It returns the step's own error, if there is one.
 func (r *run) tidyUp(ctx context.Context, failed error) error {
-	if r.proxy == nil {
+	if r.proxy == nil && r.states == nil {
 		return failed
 	}
 	t := r.Params.Timeouts
@@ -30,6 +30,9 @@ func (r *run) tidyUp(ctx context.Context, failed error) error {
 	// The Pod's deadline comes first, for the Run has begun before: a state is given up when its Pod is, and not earlier.
 	last, cancel := afterlife(ctx, cmp.Or(t.Init, initLimit)+cmp.Or(t.Plan, planLimit)+apply+t.Grace+2*hurry)
 	defer cancel()
+	if r.foreign() {
+		return r.tidyUpForeign(last, failed)
+	}
 	r.proxy.settle(last)
 	if err := r.pushErrored(last); err != nil {
 		return &failure{job.StateUnavailable, err.Error()}

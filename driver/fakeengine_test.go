@@ -84,6 +84,7 @@ var scenes = map[string]func(c call) int{
 	"talks":         talks,
 	"tells":         tells,
 	"environ":       environ,
+	"abroad":        abroad,
 	"hangs-at":      hangsAt,
 	"hangs-at-init": hangsAt,
 	"killed":        func(call) int { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); return 0 },
@@ -102,6 +103,9 @@ func act(scene string, args []string) int {
 	c.nth = c.count()
 	if c.command == "show" {
 		return show(c)
+	}
+	if c.command == "state" {
+		return c.remoteState()
 	}
 	if c.command == "init" && !strings.HasSuffix(scene, "-init") && scene != "old" {
 		c.say("init")

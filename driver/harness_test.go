@@ -40,6 +40,7 @@ func newBench(t *testing.T) *bench {
 			Spec: filepath.Join(root, "job"), Work: filepath.Join(root, "workspace"), Temp: filepath.Join(root, "tmp"),
 			Credentials: filepath.Join(root, "credentials"), Token: filepath.Join(root, "token"),
 			Termination: filepath.Join(root, "termination-log"), Engines: filepath.Join(root, "bin"),
+			Backend: filepath.Join(root, "backend"), FormerBackend: filepath.Join(root, "backend-former"),
 		},
 		LookupEnv:  func(name string) (string, bool) { v, ok := b.env[name]; return v, ok },
 		Stdout:     b.log,

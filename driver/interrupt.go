@@ -22,6 +22,7 @@ func (r *run) interruptible(ctx context.Context, engine func() error) error {
 	r.stderr.flush()
 	close(out)
 	<-climbed
+	r.left = r.left || killed(err)
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 // and empty if there are none.
 type snapshot struct {
 	serial  int64
+	lineage string
 	outputs map[string]job.Output
 }
 
@@ -39,6 +40,8 @@ func (s *snapshot) read(d *json.Decoder, key json.Token) bool {
 	switch key {
 	case "serial":
 		return d.Decode(&s.serial) == nil
+	case "lineage":
+		return d.Decode(&s.lineage) == nil
 	case "outputs":
 		err := d.Decode(&s.outputs)
 		return err == nil && s.serial == 0

@@ -199,12 +199,12 @@ func TestReadSnapshot(t *testing.T) {
 		want        snapshot
 	}{
 		{"no state", "", snapshot{outputs: none}},
-		{"no outputs", `{"version": 4, "serial": 3, "outputs": {}, "resources": [`, snapshot{3, none}},
-		{"outputs", stateOf(7), snapshot{7, map[string]job.Output{
+		{"no outputs", `{"version": 4, "serial": 3, "outputs": {}, "resources": [`, snapshot{serial: 3, outputs: none}},
+		{"outputs", stateOf(7), snapshot{7, "x", map[string]job.Output{
 			"id":  {Type: []byte(`"string"`), Value: []byte(`"one"`)},
 			"psk": {Type: []byte(`"string"`), Value: []byte(`"geheim"`), Sensitive: true},
 		}}},
-		{"outputs first", `{"outputs": {}, "resources": [{"serial": 1}], "serial": 8}`, snapshot{8, none}},
+		{"outputs first", `{"outputs": {}, "resources": [{"serial": 1}], "serial": 8}`, snapshot{serial: 8, outputs: none}},
 		{"encrypted", `{"serial": 2, "meta": {}, "encrypted_data": "AAA"}`, snapshot{serial: 2}},
 		{"no JSON", `<html>`, snapshot{}},
 	}

@@ -91,6 +91,7 @@ func (r *run) try(ctx context.Context, u unit) error {
 }
 
 func (r *run) attempt(ctx context.Context, u unit, p *pace) error {
+	r.pace = p
 	paced, stop := p.start(ctx)
 	defer r.guarded(p.cancel)()
 	before := oomKills(cgroupRoot)
@@ -131,14 +132,12 @@ func (r *run) failed(ctx context.Context, err error, s step) *failure {
 	}
 	f := &failure{class: classify.Failure(err, texts(errs), otherwise)}
 	decided := func(d diagnostic) bool { return classify.Failure(err, texts([]diagnostic{d}), otherwise) == f.class }
-	f.message = errs[slices.IndexFunc(errs, decided)].line()
+	decisive := errs[slices.IndexFunc(errs, decided)]
+	f.message = decisive.line()
 	if more := max(r.said.errorTotal, len(errs)) - 1; more > 0 {
 		f.message += fmt.Sprintf(" (+%d more)", more)
 	}
-	if f.class == job.StateLocked || f.class == job.StateUnavailable {
-		// Terraform doesn't say what its backend was answered.
-		f.message += r.proxy.lastTrouble()
-	}
+	f.message = r.aboutState(f, decisive.text())
 	return f
 }
 

@@ -31,8 +31,10 @@ func (r *run) prepare(ctx context.Context, _ *pace) error {
 	if err := r.fillWorkDir(); err != nil {
 		return err
 	}
-	if r.proxy, err = startStateProxy(context.WithoutCancel(ctx), r.client); err != nil {
-		return err
+	if !r.foreign() || r.Params.Place.Move {
+		if r.proxy, err = startStateProxy(context.WithoutCancel(ctx), r.client); err != nil {
+			return err
+		}
 	}
 	return r.setUpEngine()
 }

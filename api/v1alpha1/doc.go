@@ -39,6 +39,9 @@ const (
 	LabelRun = "plumbline.dev/run"
 	// AnnotationRerun on a Workspace asks for a Run now whenever its value changes.
 	AnnotationRerun = "plumbline.dev/rerun"
+	// AnnotationUnlock on a Workspace asks for the release of the lock, in a backend that isn't Plumbline's own, whose ID
+	// it names; once for each ID.
+	AnnotationUnlock = "plumbline.dev/unlock"
 	// AnnotationDefaultClass set to "true" marks the RunnerClass of Workspaces that name none.
 	AnnotationDefaultClass = "plumbline.dev/default-class"
 	// Finalizer keeps a deleted Workspace until its infrastructure is destroyed (or deliberately left).

@@ -81,7 +81,7 @@ type Trigger struct {
 
 // RunSpec is what is to be done.
 //
-// +kubebuilder:validation:XValidation:rule="self.workspaceName == oldSelf.workspaceName && self.operation == oldSelf.operation && self.trigger == oldSelf.trigger && has(self.targets) == has(oldSelf.targets) && (!has(self.targets) || self.targets == oldSelf.targets) && has(self.replace) == has(oldSelf.replace) && (!has(self.replace) || self.replace == oldSelf.replace) && has(self.inputsDigest) == has(oldSelf.inputsDigest) && (!has(self.inputsDigest) || self.inputsDigest == oldSelf.inputsDigest) && self.attempt == oldSelf.attempt",message="spec is immutable except for cancel: create another Run"
+// +kubebuilder:validation:XValidation:rule="self.workspaceName == oldSelf.workspaceName && self.operation == oldSelf.operation && self.trigger == oldSelf.trigger && has(self.targets) == has(oldSelf.targets) && (!has(self.targets) || self.targets == oldSelf.targets) && has(self.replace) == has(oldSelf.replace) && (!has(self.replace) || self.replace == oldSelf.replace) && has(self.inputsDigest) == has(oldSelf.inputsDigest) && (!has(self.inputsDigest) || self.inputsDigest == oldSelf.inputsDigest) && has(self.forceUnlock) == has(oldSelf.forceUnlock) && (!has(self.forceUnlock) || self.forceUnlock == oldSelf.forceUnlock) && self.attempt == oldSelf.attempt",message="spec is immutable except for cancel: create another Run"
 // +kubebuilder:validation:XValidation:rule="!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",message="cancel can't be taken back: create another Run"
 type RunSpec struct {
 	// workspaceName is the Workspace in the same namespace.
@@ -106,6 +106,10 @@ type RunSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
 	Replace []string `json:"replace,omitempty"`
+	// forceUnlock is the ID of a lock on the state, in a backend that isn't Plumbline's own, that is released first.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	ForceUnlock string `json:"forceUnlock,omitempty"`
 	// inputsDigest is the digest of the inputs that asked for this Run; status.inputsDigest that of those it was given.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
@@ -170,6 +174,9 @@ type RunStatus struct {
 	// revocation is what became of the credentials that a Run without a result left in Vault.
 	// +optional
 	Revocation Revocation `json:"revocation,omitempty"`
+	// backend is where the Run was to find or put the state.
+	// +optional
+	Backend *StatePlace `json:"backend,omitempty"`
 }
 
 // Revocation is what became of the credentials that a Run without a result left in Vault.

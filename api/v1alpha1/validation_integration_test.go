@@ -261,6 +261,7 @@ func TestRunIsImmutableButForCancel(t *testing.T) {
 		{"another Workspace", full, set("other", "spec", "workspaceName"), immutable},
 		{"another operation", full, set("Apply", "spec", "operation"), immutable},
 		{"another trigger", full, set("l", "spec", "trigger", "key"), immutable},
+		{"another lock", full, set("7", "spec", "forceUnlock"), immutable},
 		{"another attempt", full, set(int64(2), "spec", "attempt"), immutable},
 		{"other targets", full, set([]any{"a.b", "c"}, "spec", "targets"), immutable},
 		{"no targets any more", full, func(o *unstructured.Unstructured) {

@@ -63,6 +63,17 @@ type WorkspaceSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	Credentials []Credential `json:"credentials,omitempty"`
 
+	// backend is where Terraform keeps the state; Plumbline's own state service otherwise.
+	// +optional
+	Backend *Backend `json:"backend,omitempty"`
+
+	// backendChange is what happens when the state lies somewhere else than backend says. Refuse starts no Runs and says
+	// so. Migrate moves the state, and never over another one. Forget leaves the state where it is, and goes on with what
+	// the backend has.
+	// +optional
+	// +kubebuilder:default=Refuse
+	BackendChange BackendChange `json:"backendChange,omitempty"`
+
 	// drift is when the Workspace is planned again though nobody asked, and what is done about a difference.
 	// +optional
 	Drift *Drift `json:"drift,omitempty"`
@@ -288,6 +299,9 @@ type WorkspaceStatus struct {
 	// applied is what was applied last with success.
 	// +optional
 	Applied *Applied `json:"applied,omitempty"`
+	// backend is where the state lies.
+	// +optional
+	Backend *StatePlace `json:"backend,omitempty"`
 	// drift is what the last comparison found, as long as it was not corrected.
 	// +optional
 	Drift *DriftStatus `json:"drift,omitempty"`
@@ -300,6 +314,9 @@ type WorkspaceStatus struct {
 	// lastRerun is the value of plumbline.dev/rerun that was acted on last.
 	// +optional
 	LastRerun string `json:"lastRerun,omitempty"`
+	// lastUnlock is the value of plumbline.dev/unlock that was acted on last.
+	// +optional
+	LastUnlock string `json:"lastUnlock,omitempty"`
 	// failures counts the failed Runs since the last success, change or rerun.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`

@@ -20,6 +20,10 @@ import (
 // Version is the version of Spec, Params and Result that this release writes.
 const Version = 1
 
+// VersionMove is that of Params that ask for a state to be moved: a driver that doesn't know how would go on without the
+// state, and has to refuse them.
+const VersionMove = 2
+
 // Paths inside the runner Pod.
 const (
 	// SpecDir is where the Secret with the Spec and the files is mounted.
@@ -65,6 +69,8 @@ type Spec struct {
 	Vault []VaultRequest `json:"vault,omitempty"`
 	// Tokens are those of the Pod's ServiceAccount that Terraform gets.
 	Tokens []Token `json:"tokens,omitempty"`
+	// Backend is where the state lies; nil for Plumbline's own state service.
+	Backend *Backend `json:"backend,omitempty"`
 }
 
 // File says which key of the Secret is which file: keys can't have folders, paths can.
@@ -94,6 +100,10 @@ type Params struct {
 	State           State        `json:"state"`
 	// Vault is set when the Workspace asks for something from there.
 	Vault *Vault `json:"vault,omitempty"`
+	// Place is what is known of where the state lies.
+	Place Place `json:"place,omitzero"`
+	// ForceUnlock is the ID of the lock that somebody asked to be released first.
+	ForceUnlock string `json:"forceUnlock,omitempty"`
 }
 
 // Timeouts end the steps; each includes the step's retries. In JSON they are nanoseconds, as time.Duration is.
@@ -131,7 +141,7 @@ func ParseParams(s string) (Params, error) {
 	if err := json.Unmarshal([]byte(s), &p); err != nil {
 		return Params{}, fmt.Errorf("reading params: %w", err)
 	}
-	if p.Version > Version {
+	if p.Version > VersionMove {
 		return Params{}, fmt.Errorf("reading params of version %d: %w", p.Version, ErrVersion)
 	}
 	return p, nil

@@ -197,8 +197,16 @@ func TestParamsRoundTrip(t *testing.T) {
 	}
 }
 
+func TestParamsThatMoveAStateAreRefusedByADriverThatCannot(t *testing.T) {
+	p := Params{Version: VersionMove, Place: Place{Move: true, From: &Backend{Type: "s3"}}}
+	got, err := ParseParams(p.String())
+	if err != nil || got.Place.From == nil || VersionMove <= Version {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestWhatANewerReleaseWroteIsRefused(t *testing.T) {
-	if _, err := ParseParams(`{"version":2}`); !errors.Is(err, ErrVersion) {
+	if _, err := ParseParams(`{"version":3}`); !errors.Is(err, ErrVersion) {
 		t.Errorf("params: got %v", err)
 	}
 	if _, err := ParseSpec([]byte(`{"version":2}`)); !errors.Is(err, ErrVersion) {

@@ -1,6 +1,7 @@
 package realservers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/plumbline-dev/plumbline/internal/tools"
 )
@@ -71,6 +75,28 @@ func (s *S3) Bucket(name string) error {
 		return fmt.Errorf("making a bucket: %w", err)
 	}
 	return nil
+}
+
+// Put makes an object, and tells apart what is there from what isn't as its clients do.
+func (s *S3) Put(ctx context.Context, bucket, key string, data []byte) error {
+	if _, err := s.client().PutObject(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key,
+		Body: bytes.NewReader(data)}); err != nil {
+		return fmt.Errorf("making an object: %w", err)
+	}
+	return nil
+}
+
+// Has tells whether there is an object of this name.
+func (s *S3) Has(ctx context.Context, bucket, key string) bool {
+	_, err := s.client().HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key})
+	return err == nil
+}
+
+func (s *S3) client() *s3.Client {
+	keys := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: s.AccessKey, SecretAccessKey: s.SecretKey}, nil
+	})
+	return s3.New(s3.Options{BaseEndpoint: &s.Endpoint, Region: "us-east-1", UsePathStyle: true, Credentials: keys})
 }
 
 // RemoveBucket removes a bucket with all that is in it, as somebody might by mistake.

@@ -47,6 +47,9 @@ func Bundle(ctx context.Context, live client.Reader, w *v1alpha1.Workspace) (ren
 	if err := r.credentials(ctx, &in); err != nil {
 		return render.Bundle{}, err
 	}
+	if in.Backend, err = r.backend(ctx); err != nil {
+		return render.Bundle{}, err
+	}
 	return render.Files(in)
 }
 
@@ -192,6 +195,7 @@ func References(w *v1alpha1.Workspace) []string {
 		}
 	}
 	refs = append(refs, TrustReferences(w.Spec.Trust)...)
+	refs = append(refs, backendReferences(w)...)
 	slices.Sort(refs)
 	return slices.Compact(refs)
 }

@@ -75,6 +75,9 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 			`ConfigMap "net" has no key "k" (variable "v")`},
 		{"a credential's Secret", testkit.Workspace("a").Credential("cloud", "nope"),
 			`Secret "nope" does not exist (credential "cloud")`},
+		{"a backend's Secret", testkit.Workspace("a").With(func(w *v1alpha1.Workspace) {
+			w.Spec.Backend = &v1alpha1.Backend{Type: "pg", SecretRef: &v1alpha1.SecretRef{Name: "nope"}}
+		}), `Secret "nope" does not exist (spec.backend)`},
 		{"a value that is no text", testkit.Workspace("a").FromSecret("v", "bin", "key"),
 			`the value of variable "v" is not UTF-8 text: encode it, with base64 for example`},
 		{"a variable of nothing", testkit.Workspace("a").With(func(w *v1alpha1.Workspace) {
@@ -172,8 +175,12 @@ func TestClass(t *testing.T) {
 
 func TestReferences(t *testing.T) {
 	w := testkit.Workspace("a").Value("v", "1").FromSecret("w", "s", "k").FromSecret("x", "s", "l").
-		FromConfigMap("y", "s", "k").Credential("c", "t").Obj()
-	want := []string{ConfigMapReference("s"), SecretReference("s"), SecretReference("t")}
+		FromConfigMap("y", "s", "k").Credential("c", "t").With(func(w *v1alpha1.Workspace) {
+		w.Spec.Backend = &v1alpha1.Backend{Type: "pg", SecretRef: &v1alpha1.SecretRef{Name: "b"}}
+		w.Status.Backend = &v1alpha1.StatePlace{Type: "s3", SecretName: "before"}
+	}).Obj()
+	want := []string{ConfigMapReference("s"), SecretReference("b"), SecretReference("before"), SecretReference("s"),
+		SecretReference("t")}
 	if diff := cmp.Diff(want, References(w)); diff != "" {
 		t.Error(diff)
 	}

@@ -45,6 +45,9 @@ type Input struct {
 	SecretName string
 	// State is how the state service is reached.
 	State job.State
+	// Place is where the state is found or put; Former, unless nil, the place that it is moved away from.
+	Place  v1alpha1.StatePlace
+	Former *v1alpha1.StatePlace
 }
 
 // Build makes the Pod: PodSecurity restricted, no fixed UID (OpenShift gives its own), a read-only root, no API token.
@@ -143,6 +146,7 @@ func params(in Input, t merged) job.Params {
 			p.SecretVariables = append(p.SecretVariables, v.Name)
 		}
 	}
+	aboutState(in, &p)
 	if m := in.Class.Spec.PluginMirror; m != nil {
 		p.PluginMirror = job.PluginMirror{Path: m.Path, URL: m.URL, Direct: m.Direct}
 	}
@@ -156,7 +160,7 @@ func volumes(in Input) []corev1.Volume {
 		emptyDir("tmp", "1Gi"),
 		tokenVolume("state-token", job.StateAudience, tokenSeconds),
 	}
-	return slices.Concat(all, credentialVolumes(in), trustVolumes(in))
+	return slices.Concat(all, backendVolumes(in), credentialVolumes(in), trustVolumes(in))
 }
 
 func mounts(in Input) []corev1.VolumeMount {
@@ -166,7 +170,7 @@ func mounts(in Input) []corev1.VolumeMount {
 		{Name: "tmp", MountPath: "/tmp"},
 		{Name: "state-token", MountPath: "/var/run/secrets/plumbline/state", ReadOnly: true},
 	}
-	return slices.Concat(all, credentialMounts(in), trustMounts(in))
+	return slices.Concat(all, backendMounts(in), credentialMounts(in), trustMounts(in))
 }
 
 func emptyDir(name, limit string) corev1.Volume {

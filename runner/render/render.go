@@ -29,7 +29,7 @@ const (
 	// VariablesFile holds the values of the root module's variables.
 	VariablesFile = "terraform.tfvars.json"
 	// BackendFile is an override file, so that its backend wins over one that the configuration brings.
-	BackendFile = "plumbline_override.tf.json"
+	BackendFile = job.BackendFile
 )
 
 // Inputs is everything that a Run's files depend on.
@@ -41,6 +41,8 @@ type Inputs struct {
 	// Vault and Tokens are read in the Pod, for each Run anew; here they are only asked for.
 	Vault  []job.VaultRequest
 	Tokens []job.Token
+	// Backend is nil for Plumbline's own state service.
+	Backend *Backend
 }
 
 // Credential is one set of environment variables.
@@ -62,7 +64,7 @@ func Files(in Inputs) (Bundle, error) {
 	if err != nil {
 		return Bundle{}, err
 	}
-	spec := job.Spec{Version: job.Version, Vault: in.Vault, Tokens: in.Tokens}
+	spec := job.Spec{Version: job.Version, Backend: in.Backend.job(), Vault: in.Vault, Tokens: in.Tokens}
 	if in.Source.Image != nil {
 		spec.ImagePath = in.Source.Image.Path
 	}
@@ -78,7 +80,8 @@ func Files(in Inputs) (Bundle, error) {
 	if data[job.SpecFile], err = json.Marshal(spec); err != nil {
 		return Bundle{}, fmt.Errorf("rendering %s: %w", job.SpecFile, err)
 	}
-	return Bundle{Digest: digest(in), Data: data}, nil
+	sum, err := digest(in)
+	return Bundle{Digest: sum, Data: data}, err
 }
 
 // content is every file by its path.
@@ -100,17 +103,8 @@ func content(in Inputs) (map[string][]byte, error) {
 	if files[VariablesFile], err = json.MarshalIndent(variables, "", "  "); err != nil {
 		return nil, fmt.Errorf("rendering %s: %w", VariablesFile, err)
 	}
-	if files[BackendFile], err = json.MarshalIndent(backend(), "", "  "); err != nil {
-		return nil, fmt.Errorf("rendering %s: %w", BackendFile, err)
-	}
-	return files, nil
-}
-
-// backend is Terraform's http backend with nothing in it: the driver gives the address by environment variables, for it
-// changes with every Pod.
-func backend() any {
-	type object = map[string]any
-	return object{"terraform": object{"backend": object{"http": object{}}}}
+	files[BackendFile], err = override(in.Backend)
+	return files, err
 }
 
 var validKey = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
@@ -126,7 +120,7 @@ func secretKey(path string) string {
 
 // digest covers what the user gave and nothing of this release's own, so that an upgrade of Plumbline changes no digest
 // and so starts no Runs. Each part says what it is and how much of it there is: no part can be taken for another.
-func digest(in Inputs) string {
+func digest(in Inputs) (string, error) {
 	h := sha256.New()
 	write := func(parts ...string) {
 		for _, p := range parts {
@@ -154,7 +148,10 @@ func digest(in Inputs) string {
 		write(c.Name, c.Digest)
 	}
 	writeAsked(in, write)
-	return hex.EncodeToString(h.Sum(nil))
+	if err := digestBackend(write, in.Backend); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // canonical is a JSON value without the white space that means nothing.

@@ -214,6 +214,12 @@ func TestDigestDiffersForEachDifferentInput(t *testing.T) {
 		{"a module of the image", func(in *Inputs) { in.Source = v1alpha1.Source{Image: &v1alpha1.ImageSource{Path: "/m"}} }},
 		{"another module of the image",
 			func(in *Inputs) { in.Source = v1alpha1.Source{Image: &v1alpha1.ImageSource{Path: "/n"}} }},
+		{"a backend", func(in *Inputs) { in.Backend = bucket("a") }},
+		{"another backend's argument", func(in *Inputs) { in.Backend = bucket("b") }},
+		{"its Secret's content", func(in *Inputs) {
+			in.Backend = bucket("a")
+			in.Backend.SecretName, in.Backend.SecretDigest = "s", "d"
+		}},
 		{"a file that reads like that module", func(in *Inputs) { in.Source = inline(map[string]string{"image": "/m"}) }},
 		{"something of Vault", func(in *Inputs) { in.Vault = asked(nil) }},
 		{"another path", func(in *Inputs) { in.Vault = asked(func(v *job.VaultRequest) { v.Path = "q" }) }},

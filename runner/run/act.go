@@ -71,6 +71,7 @@ func (r *Reconciler) launch(ctx context.Context, in Input) (Decision, error) {
 	in.Run.Status.PodName = made.Name
 	in.Run.Status.WorkspaceGeneration = in.Workspace.Generation
 	in.Run.Status.InputsDigest = made.digest
+	in.Run.Status.Backend = &made.place
 	note(in.Run, v1alpha1.ReasonLaunching, launching(in.Run))
 	from := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Status().Patch(ctx, in.Run, from); err != nil {
@@ -90,16 +91,18 @@ func unprepared(err error) (Decision, error) {
 		d := pending(err.Error())
 		d.Recheck = missingPatience
 		return d, nil
-	case apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err):
+	case apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err), errors.Is(err, errMoved):
 		return Decision{Do: Finish, Class: job.ConfigInvalid, Message: err.Error()}, nil
 	}
 	return Decision{}, err
 }
 
-// prepared is a Pod that is ready to be created, and the digest of the inputs that its Secret holds.
+// prepared is a Pod that is ready to be created, the digest of the inputs that its Secret holds, and the place of its
+// state.
 type prepared struct {
 	*corev1.Pod
 	digest string
+	place  v1alpha1.StatePlace
 }
 
 func (r *Reconciler) prepare(ctx context.Context, in Input) (prepared, error) {
@@ -117,12 +120,19 @@ func (r *Reconciler) prepare(ctx context.Context, in Input) (prepared, error) {
 	if err != nil {
 		return prepared{}, fmt.Errorf("finding the state service: %w", err)
 	}
+	places, err := r.places(ctx, in)
+	if err != nil {
+		return prepared{}, err
+	}
 	secret, digest, err := r.secret(ctx, in)
 	if err != nil {
 		return prepared{}, err
 	}
-	p := pod.Build(pod.Input{Run: in.Run, Workspace: in.Workspace, Class: class, SecretName: secret, State: state})
-	return prepared{Pod: p, digest: digest}, nil
+	p := pod.Build(pod.Input{
+		Run: in.Run, Workspace: in.Workspace, Class: class, SecretName: secret, State: state,
+		Place: places.wanted, Former: places.former,
+	})
+	return prepared{Pod: p, digest: digest, place: places.wanted}, nil
 }
 
 // adopt makes the Workspace the owner of a Run that a person created.
@@ -151,7 +161,7 @@ func (r *Reconciler) secret(ctx context.Context, in Input) (name, digest string,
 	bundle, err := inputs.Bundle(ctx, r.Live, in.Workspace)
 	if err != nil {
 		applied := in.Workspace.Status.Applied
-		if in.Run.Spec.Operation != v1alpha1.OperationDestroy || applied == nil {
+		if in.Run.Spec.Operation != v1alpha1.OperationDestroy || applied == nil || !stays(in) {
 			return "", "", err
 		}
 		name = SecretName(in.Workspace.Name, applied.InputsDigest)

@@ -39,7 +39,9 @@ type Input struct {
 	Gone bool
 	// OtherPod is a Pod of another Run of the Workspace that may still be at work; empty for none.
 	OtherPod string
-	Now      time.Time
+	// Lies is where the Workspace's state lies; nil for nowhere yet.
+	Lies *v1alpha1.StatePlace
+	Now  time.Time
 }
 
 // Do is one thing that can be done for a Run.

@@ -33,6 +33,9 @@ func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (Inpu
 	if in.Workspace, err = r.workspace(ctx, key); err != nil {
 		return Input{}, err
 	}
+	if in.Workspace != nil {
+		in.Lies = StateLies(in.Workspace, Ended(in.Workspace, runs.Items))
+	}
 	return in, r.pods(ctx, key, &in)
 }
 

@@ -39,6 +39,9 @@ func finished(r *v1alpha1.Run, d Decision, now time.Time) {
 func fill(s *v1alpha1.RunStatus, result job.Result, at metav1.Time) {
 	s.OutputsDigest = result.OutputsDigest
 	s.StateSerial = result.StateSerial
+	if s.Backend != nil && result.StateLineage != "" {
+		s.Backend.Lineage = result.StateLineage
+	}
 	if c := result.Changes; c != nil {
 		s.Changes = changes(*c)
 	}

@@ -38,6 +38,8 @@ func (r *Reconciler) act(ctx context.Context, in Input, d Decision) (released bo
 		return false, r.cancel(ctx, in.Active)
 	case Dismantle:
 		return r.dismantle(ctx, in, d)
+	case Dismiss:
+		return r.dismiss(ctx, in.Workspace)
 	case Release:
 		r.Recorder.Eventf(in.Workspace, nil, corev1.EventTypeNormal, "Orphaned", "Delete",
 			"the infrastructure is left as it is, and the state is kept")
@@ -70,6 +72,10 @@ func (r *Reconciler) create(ctx context.Context, in Input, d Decision) error {
 	if err != nil {
 		return fmt.Errorf("creating Run: %w", err)
 	}
+	if d.Unlock != "" {
+		r.Recorder.Eventf(in.Workspace, run, corev1.EventTypeNormal, "Unlocking", "Unlock",
+			"Run %s releases lock %s of the state, as %s asks", run.Name, d.Unlock, v1alpha1.AnnotationUnlock)
+	}
 	return nil
 }
 
@@ -91,6 +97,7 @@ func newRun(in Input, d Decision) *v1alpha1.Run {
 			Trigger:       d.Trigger,
 			InputsDigest:  in.Digest,
 			Attempt:       d.Attempt,
+			ForceUnlock:   d.Unlock,
 		},
 	}
 }
@@ -127,12 +134,14 @@ func (r *Reconciler) cancel(ctx context.Context, run *v1alpha1.Run) error {
 // dismantle lets a Workspace go whose state holds nothing (any more), and otherwise makes the Run that empties it.
 // Asking the state first means that a Workspace whose configuration never worked needs no Run to be deleted.
 func (r *Reconciler) dismantle(ctx context.Context, in Input, d Decision) (released bool, err error) {
-	gone, err := r.State.Forget(ctx, in.Workspace)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", errState, err)
-	}
-	if gone {
-		return true, r.release(ctx, in.Workspace)
+	if !abroad(in) {
+		gone, err := r.State.Forget(ctx, in.Workspace)
+		if err != nil {
+			return false, fmt.Errorf("%w: %w", errState, err)
+		}
+		if gone {
+			return true, r.release(ctx, in.Workspace)
+		}
 	}
 	err = r.create(ctx, in, d)
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {

@@ -28,6 +28,10 @@ type Input struct {
 	Digest string
 	// Missing says what the inputs name and nobody has made yet, with the condition's reason.
 	Missing, MissingReason string
+	// Lies is where the state lies; nil for nowhere yet.
+	Lies *v1alpha1.StatePlace
+	// Unlocks are the IDs of locks whose release has a Run.
+	Unlocks map[string]bool
 	// Invalid says what of the spec is wrong that the API server could not know.
 	Invalid string
 	// Tick is the schedule's newest tick that no Run was made for; zero for none. NextTick is the first in the future.
@@ -56,6 +60,8 @@ const (
 	Cancel Do = "Cancel"
 	// Dismantle forgets an empty state and lets the Workspace go, or makes a Run that destroys what is in it.
 	Dismantle Do = "Dismantle"
+	// Dismiss lets the Workspace go whose state is empty, in a backend that can't be asked.
+	Dismiss Do = "Dismiss"
 	// Release lets the Workspace go and keeps its state.
 	Release Do = "Release"
 )
@@ -66,6 +72,8 @@ type Decision struct {
 	Operation v1alpha1.Operation
 	Trigger   v1alpha1.Trigger
 	Attempt   int32
+	// Unlock is the ID of a lock that the Run is to release first; empty for none.
+	Unlock string
 	// At is when time alone asks for the next step; zero for never.
 	At time.Time
 	// Reason and Message say what the Workspace waits for when that isn't just the time of At.
@@ -77,7 +85,7 @@ type Decision struct {
 type rule func(Input) (Decision, bool)
 
 // rules speak in order; the first that has an opinion wins. Adding a trigger is adding a line here.
-var rules = []rule{deleting, inFlight, suspended, invalid, missing, rerunAsked, inputsChanged, retryDue, scheduleDue}
+var rules = []rule{deleting, inFlight, suspended, invalid, missing, unlockAsked, rerunAsked, inputsChanged, retryDue, scheduleDue}
 
 // Next says which Run the Workspace needs now, or how long to wait. It reads nothing but its argument.
 func Next(in Input) Decision {
@@ -110,8 +118,14 @@ func destroying(in Input) Decision {
 	if last == nil {
 		return dismantle(1)
 	}
+	if succeeded(last) && abroad(in) {
+		return Decision{Do: Dismiss}
+	}
 	again := dismantle(last.Spec.Attempt + 1)
-	if rerun(in) || last.Status.WorkspaceGeneration < in.Workspace.Generation || succeeded(last) && !inVain(in) {
+	if unlock(in) {
+		again.Unlock = in.Workspace.Annotations[v1alpha1.AnnotationUnlock]
+	}
+	if again.Unlock != "" || rerun(in) || last.Status.WorkspaceGeneration < in.Workspace.Generation || succeeded(last) && !inVain(in) {
 		return again
 	}
 	wait := Decision{Do: Wait, Reason: last.Status.Class, Message: last.Status.Message}

@@ -27,7 +27,8 @@ type scene struct {
 }
 
 func (s scene) input() Input {
-	in := Input{Workspace: s.workspace.Obj(), Reruns: map[string]bool{}, Now: testkit.At(s.after), Retry: s.retry}
+	in := Input{Workspace: s.workspace.Obj(), Reruns: map[string]bool{}, Unlocks: map[string]bool{},
+		Now: testkit.At(s.after), Retry: s.retry}
 	if in.Retry == (RetryPolicy{}) {
 		in.Retry = retryPolicy(in.Workspace, nil)
 	}
@@ -165,6 +166,17 @@ func TestNext(t *testing.T) {
 		{"a value longer than a key may be is hashed",
 			scene{workspace: vpn().Rerun(strings.Repeat("x", 10000)), runs: runs{ended("a", job.Applied)}},
 			created(rerunBy, rerunKey(vpn().Rerun(strings.Repeat("x", 10000)).Obj()), 1)},
+		{"a lock's release is asked for", scene{workspace: unlocking("7"), runs: runs{inS3(ended("a", job.StateLocked))}},
+			releasing(created(rerunBy, "unlock 7", 1), "7")},
+		{"it was done once", scene{workspace: unlocking("7"), runs: runs{inS3(ended("a", job.Applied)),
+			inS3(ended("b", job.NoChanges)).Trigger(rerunBy, "unlock 7").With(func(r *v1alpha1.Run) { r.Spec.ForceUnlock = "7" }),
+		}}, Decision{Do: Wait}},
+		{"also when that Run is gone", scene{workspace: unlocking("7").With(func(w *v1alpha1.Workspace) {
+			w.Status.LastUnlock = "7"
+		}), runs: runs{inS3(ended("a", job.Applied))}}, Decision{Do: Wait}},
+		{"the state service's locks have other ways", scene{workspace: unlocking("7").With(func(w *v1alpha1.Workspace) {
+			w.Spec.Backend = nil
+		}), runs: runs{ended("a", job.Applied)}}, Decision{Do: Wait}},
 		{"a rerun and a change are one Run",
 			scene{workspace: vpn().Rerun("1"), runs: runs{ended("a", job.Applied)}, digest: "fedcba9876543210"},
 			created(rerunBy, "1", 1)},

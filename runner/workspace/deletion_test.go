@@ -23,6 +23,24 @@ func destroyedBy(n int32, class job.Class) *testkit.RunBuilder {
 	return deletion(n).Launched(at).Given(testkit.Digest, 2).Ended(class, at)
 }
 
+// inS3 is a Run whose state lies in a backend that isn't Plumbline's own.
+func inS3(r *testkit.RunBuilder) *testkit.RunBuilder {
+	return r.With(func(r *v1alpha1.Run) { r.Status.Backend = &v1alpha1.StatePlace{Type: "s3", Digest: "d"} })
+}
+
+// unlocking is a Workspace with a backend of its own whose lock is to be released.
+func unlocking(id string) *testkit.WorkspaceBuilder {
+	return vpn().With(func(w *v1alpha1.Workspace) {
+		w.Spec.Backend = &v1alpha1.Backend{Type: "s3"}
+		w.Annotations = map[string]string{v1alpha1.AnnotationUnlock: id}
+	})
+}
+
+func releasing(d Decision, id string) Decision {
+	d.Unlock = id
+	return d
+}
+
 func TestNext_Deletion(t *testing.T) {
 	hour := time.Hour
 	destroying := func(n int32) Decision { return dismantle(n) }
@@ -60,6 +78,16 @@ func TestNext_Deletion(t *testing.T) {
 		{"a failure, then a success: asked at once whether it is empty",
 			scene{workspace: vpn().Deleting(), after: hour + 2*time.Minute,
 				runs: runs{destroyedBy(1, job.Transient), destroyedBy(2, job.Applied)}}, destroying(3)},
+		{"in a backend that can't be asked the end of the destruction is the end",
+			scene{workspace: vpn().Deleting(), runs: runs{inS3(ended("a", job.Applied)), inS3(destroyedBy(1, job.Applied))},
+				after: hour + time.Minute}, Decision{Do: Dismiss}},
+		{"but no failed one is",
+			scene{workspace: vpn().Deleting(), runs: runs{inS3(ended("a", job.Applied)), inS3(destroyedBy(1, job.ApplyFailed))},
+				after: 2 * hour}, destroying(2)},
+		{"which may be locked: the lock is released by request",
+			scene{workspace: unlocking("7").Deleting(),
+				runs:  runs{inS3(ended("a", job.Applied)), inS3(destroyedBy(1, job.StateLocked))},
+				after: hour + time.Minute}, releasing(destroying(2), "7")},
 		{"the destruction failed, and waits for its delay",
 			scene{workspace: vpn().Deleting(), runs: runs{destroyedBy(1, job.Transient)}, after: hour + time.Minute},
 			Decision{Do: Wait, At: testkit.At(hour + time.Minute + 15*time.Second), Reason: "Transient",

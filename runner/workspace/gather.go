@@ -1,14 +1,12 @@
 package workspace
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
@@ -19,7 +17,7 @@ import (
 
 // gather reads all that decides about a Workspace. It is the only file here that reads the cluster for a decision.
 func (r *Reconciler) gather(ctx context.Context, w *v1alpha1.Workspace) (Input, error) {
-	in := Input{Workspace: w, Reruns: map[string]bool{}, Now: r.Clock.Now()}
+	in := Input{Workspace: w, Reruns: map[string]bool{}, Unlocks: map[string]bool{}, Now: r.Clock.Now()}
 	if err := r.runs(ctx, &in); err != nil {
 		return Input{}, err
 	}
@@ -42,7 +40,7 @@ func (r *Reconciler) gather(ctx context.Context, w *v1alpha1.Workspace) (Input, 
 		}
 	}
 	in.ticks()
-	return in, nil
+	return in, in.moved()
 }
 
 // runs reads the Workspace's Runs.
@@ -59,33 +57,19 @@ func (r *Reconciler) runs(ctx context.Context, in *Input) error {
 
 // sort keeps of the Workspace's Runs what the rules ask for.
 func (in *Input) sort(all []v1alpha1.Run) {
-	mine := slices.DeleteFunc(all, func(x v1alpha1.Run) bool { return foreign(in.Workspace, &x) })
+	mine := slices.DeleteFunc(all, func(x v1alpha1.Run) bool { return run.Foreign(in.Workspace, &x) })
 	in.Active = run.Turn(mine)
 	for i := range mine {
 		if t := mine[i].Spec.Trigger; t.Kind == v1alpha1.TriggerRerun {
 			in.Reruns[t.Key] = true
 		}
-		if run.Finished(&mine[i]) {
-			in.Finished = append(in.Finished, mine[i])
+		if id := mine[i].Spec.ForceUnlock; id != "" {
+			in.Unlocks[id] = true
 		}
 	}
-	slices.SortFunc(in.Finished, inOrderOfEnd)
+	in.Finished = run.Ended(in.Workspace, mine)
+	in.Lies = run.StateLies(in.Workspace, in.Finished)
 	in.Last, in.Compared = telling(in.Finished)
-}
-
-// inOrderOfEnd compares finished Runs. Times are kept in seconds, and two Runs may end in one: then the one that was
-// written later is the later one, for nothing is written to a Run after its end.
-func inOrderOfEnd(a, b v1alpha1.Run) int {
-	written, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
-	if err != nil {
-		written = 0 // not from an API server
-	}
-	return cmp.Or(
-		a.Status.FinishedAt.Compare(b.Status.FinishedAt.Time),
-		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
-		written,
-		cmp.Compare(a.Name, b.Name),
-	)
 }
 
 // telling picks from the finished Runs, oldest first, the newest that says whether the Workspace is what was asked
@@ -105,16 +89,6 @@ func telling(finished []v1alpha1.Run) (last, compared *v1alpha1.Run) {
 		}
 	}
 	return last, compared
-}
-
-// foreign tells whether a Run belongs to an earlier Workspace of the same name.
-func foreign(w *v1alpha1.Workspace, r *v1alpha1.Run) bool {
-	for _, o := range r.OwnerReferences {
-		if o.Kind == "Workspace" && o.UID != w.UID {
-			return true
-		}
-	}
-	return false
 }
 
 // Tells says whether a finished Run speaks for its Workspace: it was to bring about, or on schedule to confirm, what is
@@ -162,6 +136,15 @@ func (in *Input) lacks(err error) error {
 		return err
 	}
 	return nil
+}
+
+// moved stops a Workspace whose backend has changed, as long as nobody says what is to become of the state.
+func (in *Input) moved() error {
+	why, err := run.Moved(in.Workspace, in.Lies)
+	if why != "" && in.Invalid == "" {
+		in.Invalid = why
+	}
+	return err
 }
 
 // ticks reads the schedule. One that is wrong stops the Workspace: it would else never be compared with reality, and

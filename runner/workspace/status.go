@@ -38,6 +38,7 @@ func history(in Input, s *v1alpha1.WorkspaceStatus) {
 	for i := range in.Finished {
 		remember(in, s, &in.Finished[i])
 	}
+	s.Backend = in.Lies
 	if n := len(in.Finished); n > 0 {
 		s.LastRun = lastRun(&in.Finished[n-1])
 	}
@@ -54,6 +55,9 @@ func remember(in Input, s *v1alpha1.WorkspaceStatus, r *v1alpha1.Run) {
 	}
 	if t := r.Spec.Trigger; t.Kind == v1alpha1.TriggerRerun && t.Key == rerunKey(in.Workspace) {
 		s.LastRerun = t.Key
+	}
+	if id := r.Spec.ForceUnlock; id != "" && id == in.Workspace.Annotations[v1alpha1.AnnotationUnlock] {
+		s.LastUnlock = id
 	}
 	if applied(r) && Tells(r) && (s.Applied == nil || r.Status.FinishedAt.After(s.Applied.At.Time)) {
 		s.Applied = &v1alpha1.Applied{

@@ -251,6 +251,9 @@ func TestSummarize_WhatRunsSaidOutlivesThem(t *testing.T) {
 			Run: "t", InputsDigest: testkit.Digest, At: metav1.NewTime(hour.Add(time.Minute)),
 			StateSerial: 7, // the check wrote no state
 		},
+		Backend: &v1alpha1.StatePlace{
+			Type: job.OwnBackend, Digest: job.OwnBackend, Run: "t", At: new(metav1.NewTime(hour.Add(time.Minute))),
+		},
 		LastScheduleTime: new(metav1.NewTime(hour)), LastRerun: "2", Failures: 3,
 	}
 	if diff := cmp.Diff(want, w); diff != "" {

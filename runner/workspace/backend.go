@@ -1,0 +1,44 @@
+package workspace
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+)
+
+// abroad tells whether the state lies in a backend that isn't Plumbline's own: only Terraform knows what is in it.
+func abroad(in Input) bool { return in.Lies != nil && in.Lies.Type != job.OwnBackend }
+
+// unlockAsked releases the lock that a person has named, and goes on as a rerun does.
+func unlockAsked(in Input) (Decision, bool) {
+	if !unlock(in) {
+		return Decision{}, false
+	}
+	id := in.Workspace.Annotations[v1alpha1.AnnotationUnlock]
+	d := create(v1alpha1.TriggerRerun, "unlock "+id)
+	d.Unlock = id
+	return d, true
+}
+
+// maxLockID is how long a lock's ID may be; Terraform's own are UUIDs.
+const maxLockID = 256
+
+// unlock tells whether the annotation names a lock that no Run was made for yet. Locks of Plumbline's own state service
+// have ways of their own.
+func unlock(in Input) bool {
+	w := in.Workspace
+	id := w.Annotations[v1alpha1.AnnotationUnlock]
+	foreign := w.Spec.Backend != nil || abroad(in)
+	return id != "" && len(id) <= maxLockID && foreign && id != w.Status.LastUnlock && !in.Unlocks[id]
+}
+
+// dismiss lets a Workspace go whose last Run has emptied its state. What the state service keeps of it goes too, but for
+// a state that was moved away: that is left, as a copy.
+func (r *Reconciler) dismiss(ctx context.Context, w *v1alpha1.Workspace) (released bool, err error) {
+	if _, err := r.State.Forget(ctx, w); err != nil {
+		return false, fmt.Errorf("%w: %w", errState, err)
+	}
+	return true, r.release(ctx, w)
+}
