@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -100,27 +101,7 @@ func TestLogsOutliveThePod(t *testing.T) {
 	anna.May(t, "get,list workspaces runs", "get runs/log pods/log")
 	s.AwaitPeopleAPI(t)
 	w, run := started(t, s)
-	following := anna.Command(t, "logs", "-f", "app")
-	out, err := following.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := following.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var live strings.Builder
-	lines := bufio.NewScanner(out)
-	for lines.Scan() && !strings.Contains(lines.Text(), "cloud_thing.second: Creating") {
-		fmt.Fprintln(&live, lines.Text())
-	}
-	fmt.Fprintln(&live, lines.Text())
-	s.Faults(t)
-	for lines.Scan() {
-		fmt.Fprintln(&live, lines.Text())
-	}
-	if err := errors.Join(lines.Err(), following.Wait()); err != nil {
-		t.Errorf("following: %v", err)
-	}
+	live := followed(t, anna.Command(t, "logs", "-f", "app"), "cloud_thing.second: Creating", func() { s.Faults(t) })
 	s.AwaitReady(t, w)
 	s.AwaitRun(t, w, "done", func(r *v1alpha1.Run) bool {
 		return r.Name == run.Name && r.Status.Class == string(job.Applied)
@@ -134,7 +115,32 @@ func TestLogsOutliveThePod(t *testing.T) {
 	if err != nil || !strings.Contains(archived, "Apply complete") {
 		t.Errorf("from the archive: got %v, %q", err, archived)
 	}
-	if live.String() != archived {
-		t.Errorf("what was followed differs from what was archived:\n%s\n---\n%s", live.String(), archived)
+	if live != archived {
+		t.Errorf("what was followed differs from what was archived:\n%s\n---\n%s", live, archived)
 	}
+}
+
+// followed is all that a command says until it ends; once it has said something, then is done.
+func followed(t *testing.T, cmd *exec.Cmd, something string, then func()) string {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		fmt.Fprintln(&all, lines.Text())
+		if then != nil && strings.Contains(lines.Text(), something) {
+			then()
+			then = nil
+		}
+	}
+	if err := errors.Join(lines.Err(), cmd.Wait()); err != nil {
+		t.Errorf("following: %v", err)
+	}
+	return all.String()
 }

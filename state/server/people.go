@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -139,7 +138,7 @@ func answerStatus(code int, message string) answer {
 		Code: int32(code), //nolint:gosec // an HTTP status
 	})
 	if err != nil {
-		return answerError(code, fmt.Sprint(message))
+		return answerError(code, message)
 	}
 	return answer{status: code, body: b}
 }

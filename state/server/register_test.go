@@ -98,9 +98,14 @@ func TestRegister(t *testing.T) {
 	if diff := cmp.Diff(want, u.Object["spec"]); diff != "" {
 		t.Errorf("registered (-want +got)\n%s", diff)
 	}
-	if o := u.GetOwnerReferences(); len(o) != 1 || o[0].Kind != "ClusterRole" || o[0].UID != "role" ||
-		u.GetLabels()["app.kubernetes.io/name"] != "plumbline" {
-		t.Errorf("got owners %+v, labels %v", o, u.GetLabels())
+	owner := []metav1.OwnerReference{{
+		APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole", Name: "plumbline-state", UID: "role",
+	}}
+	if diff := cmp.Diff(owner, u.GetOwnerReferences()); diff != "" {
+		t.Errorf("owned by (-want +got)\n%s", diff)
+	}
+	if got := u.GetLabels()["app.kubernetes.io/name"]; got != "plumbline" {
+		t.Errorf("it is labelled as %q's: the controller would not take it away", got)
 	}
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "sys", Name: "tls"}, Data: map[string][]byte{keyCACert: []byte("new")},

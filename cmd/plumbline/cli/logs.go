@@ -91,15 +91,22 @@ func (l *logReader) follow(ctx context.Context) error {
 		if l.complete(run, err == nil && l.printed == before) {
 			return err
 		}
-		if text := phase(run); errors.Is(err, errNoLog) && text != l.said {
-			fmt.Fprintf(l.Err, "waiting for run %s: %s\n", l.name, text)
-			l.said = text
+		if errors.Is(err, errNoLog) {
+			l.say(phase(run))
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.Clock.After(lookAgain):
 		}
+	}
+}
+
+// say tells what is waited for, once.
+func (l *logReader) say(text string) {
+	if text != l.said {
+		fmt.Fprintf(l.Err, "waiting for run %s: %s\n", l.name, text)
+		l.said = text
 	}
 }
 
