@@ -187,8 +187,8 @@ func (r *run) enter(ctx context.Context, p location, opts ...tfexec.InitOption) 
 	return r.init(ctx, append(given, opts...)...)
 }
 
-// initForeign sets a backend up that isn't Plumbline's own, and makes sure that the state in it is the one that the last
-// Run left: another one, or none, would have everything made a second time.
+// initForeign sets a backend up that isn't Plumbline's own, and makes sure that the state in it is the one that the
+// last Run left: another one, or none, would have everything made a second time.
 func (r *run) initForeign(ctx context.Context) error {
 	// A module in the image may carry the .terraform folder of another backend.
 	if err := r.enter(ctx, r.wanted(), tfexec.Reconfigure(true)); err != nil {
@@ -236,8 +236,8 @@ func (r *run) knownOutputs(ctx context.Context) (map[string]job.Output, error) {
 	return r.proxy.seen().outputs, nil
 }
 
-// foreignOutputs are the outputs in a backend that isn't Plumbline's own: of a state that was read before, if nothing has
-// changed since.
+// foreignOutputs are the outputs in a backend that isn't Plumbline's own: of a state that was read before, if nothing
+// has changed since.
 func (r *run) foreignOutputs(ctx context.Context) (map[string]job.Output, error) {
 	if r.changed() || r.seen.outputs == nil {
 		seen, _, err := r.pull(ctx)

@@ -183,7 +183,7 @@ func TestRealMove(t *testing.T) {
 			b.ends(b.apply(job.Apply), job.NoChanges, job.Changes{})
 			// Once more: the controller may not have heard that it was moved.
 			b.ends(b.apply(job.Apply), job.NoChanges, job.Changes{})
-			if i == 0 && !strings.Contains(b.log.String(), "is in the backend pg already") {
+			if i == 0 && !strings.Contains(b.log.String(), ") is there already") {
 				t.Error("the log does not say that the state is there already")
 			}
 			// The state goes on there, so that what is left behind is older.
@@ -288,7 +288,8 @@ func TestRealKill(t *testing.T) {
 		b.log.on("time_sleep.long: Creating...", killEngines)
 		b.again()
 		got := b.run(ctx)
-		if got.Class.Succeeded() || !strings.Contains(b.log.String(), "Released what a killed Terraform of this Run has left") {
+		const released = "Released what a killed Terraform of this Run has left"
+		if got.Class.Succeeded() || !strings.Contains(b.log.String(), released) {
 			t.Errorf("%s: %s", got.Class, got.Message)
 		}
 	})
@@ -310,7 +311,7 @@ func TestRealArguments(t *testing.T) {
 	})
 }
 
-// TestRealForeignFolder: a module in the image that was initialized elsewhere is set up anew, in our backend and in another.
+// TestRealForeignFolder: a module in the image that was initialized elsewhere is set up anew, in ours and in another.
 func TestRealForeignFolder(t *testing.T) {
 	servers := startBackends(t)
 	withEngines(t, func(t *testing.T, b *bench) {

@@ -64,7 +64,8 @@ func TestRescueInAForeignBackend(t *testing.T) {
 	if saved, _ := os.ReadFile(filepath.Join(b.cfg.Paths.Work, remote)); string(saved) != stateOf(9) {
 		t.Errorf("saved: %s", saved)
 	}
-	if log := b.log.String(); !strings.Contains(log, "Saving the state failed (Failed to persist state: the bucket is away)") {
+	const why = "Saving the state failed (Failed to persist state: the bucket is away)"
+	if !strings.Contains(b.log.String(), why) {
 		t.Error("the log doesn't say what went wrong")
 	}
 	if slices.ContainsFunc(b.state.asked, func(a string) bool { return strings.HasSuffix(a, " /state") }) {
@@ -135,7 +136,7 @@ func TestParseLock(t *testing.T) {
 	tests := []struct {
 		name, text, want string
 	}{
-		{"in JSON's detail", `Error acquiring the state lock: Error message: operation error S3: PutObject, RequestID: 4, PreconditionFailed
+		{"in JSON's detail", `Error acquiring the state lock: Error message: operation error S3, PreconditionFailed
 Lock Info:
   ID:        1-2
   Path:      b/k
@@ -146,7 +147,9 @@ Lock Info:
   Info:      
 
 Terraform acquires a state lock`, "lock 1-2 of ann@laptop for Apply since 2026-01-02 03:04:05.6 +0000 UTC"},
-		{"in a box", "│ Lock Info:\n│   ID:        1-2\n│   Path:      \n│   Operation: \n│   Who:       @pod", "lock 1-2 of @pod"},
+		{"in a box",
+			"│ Lock Info:\n│   ID:        1-2\n│   Path:      \n│   Operation: \n│   Who:       @pod",
+			"lock 1-2 of @pod"},
 		{"without a word of who", "the state is locked", ""},
 		{"without an ID", "Lock Info:\n  ID:        \n", ""},
 	}

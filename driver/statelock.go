@@ -34,7 +34,8 @@ func parseLock(text string) (stateLock, bool) {
 			fields[m[1]] = strings.TrimSpace(strings.Trim(m[2], "│ \t"))
 		}
 	}
-	l := stateLock{fields["ID"], strings.TrimPrefix(fields["Operation"], "OperationType"), fields["Who"], fields["Created"]}
+	operation := strings.TrimPrefix(fields["Operation"], "OperationType")
+	l := stateLock{fields["ID"], operation, fields["Who"], fields["Created"]}
 	return l, l.id != ""
 }
 
@@ -126,8 +127,8 @@ func (r *run) forceUnlock(ctx context.Context) error {
 	return nil
 }
 
-// tidyUpForeign looks after a state in a backend that isn't Plumbline's own: what Terraform could not save is pushed, and
-// a lock that a Terraform of this very Run has left, when it was killed, is released.
+// tidyUpForeign looks after a state in a backend that isn't Plumbline's own: what Terraform could not save is pushed,
+// and a lock that a Terraform of this very Run has left, when it was killed, is released.
 func (r *run) tidyUpForeign(ctx context.Context, failed error) error {
 	if r.proxy != nil { // the state is being moved away from the state service
 		r.proxy.settle(ctx)

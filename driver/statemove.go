@@ -34,21 +34,13 @@ func (r *run) move(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	switch known := r.Params.Place.Lineage; {
-	case there.empty && known != "" && there.lineage != known && here.lineage != known:
-		return invalid("%s has %s, and the last Run left the state of lineage %s there: nothing was done. To go on with "+
-			"what is in %s, set spec.backendChange to Forget", from.name, there.describe(), known, to.name)
-	case there.empty:
-		r.log.printf("== %s holds no state: there is nothing to move to %s", from.name, to.name)
+	if err := r.obstacle(there, here); err != nil {
+		return err
+	}
+	if why := needless(there, here); why != "" {
+		r.log.printf("== nothing to move from %s to %s: %s", from.name, to.name, why)
 		r.seen = here.snapshot
 		return nil
-	case here.same(there) || here.lineage == there.lineage && here.serial >= there.serial:
-		r.log.printf("== the state (%s) is in %s already", here.describe(), to.name)
-		r.seen = here.snapshot
-		return nil
-	case !here.empty && here.lineage != there.lineage:
-		return invalid("%s has another state already (%s), and %s has %s: nothing was moved or overwritten", to.name,
-			here.describe(), from.name, there.describe())
 	}
 	r.log.printf("== moving the state (%s) from %s to %s", there.describe(), from.name, to.name)
 	arrived, err := r.send(ctx, there, here)
@@ -58,6 +50,32 @@ func (r *run) move(ctx context.Context) error {
 	r.seen = arrived.snapshot
 	r.log.printf("The state is in %s; a copy is left in %s", to.name, from.name)
 	return nil
+}
+
+// obstacle is why the state can't be moved: it isn't where it should be, or another one is where it is wanted.
+func (r *run) obstacle(there, here found) error {
+	from, to, known := r.former(), r.wanted(), r.Params.Place.Lineage
+	lost := there.empty && known != "" && there.lineage != known
+	switch {
+	case lost && here.lineage != known:
+		return invalid("%s has %s, and the last Run left the state of lineage %s there: nothing was done. To go on with "+
+			"what is in %s, set spec.backendChange to Forget", from.name, there.describe(), known, to.name)
+	case there.empty || here.empty || here.lineage == there.lineage || here.same(there):
+		return nil
+	}
+	return invalid("%s has another state already (%s), and %s has %s: nothing was moved or overwritten", to.name,
+		here.describe(), from.name, there.describe())
+}
+
+// needless says why there is nothing to move; empty if there is.
+func needless(there, here found) string {
+	switch {
+	case there.empty:
+		return "there is no state"
+	case here.same(there) || here.lineage == there.lineage && here.serial >= there.serial:
+		return "the state (" + here.describe() + ") is there already"
+	}
+	return ""
 }
 
 // look reads the state of one of the two backends.

@@ -60,3 +60,12 @@ type StatePlace struct {
 	// +optional
 	At *metav1.Time `json:"at,omitempty"`
 }
+
+// Applied is the last successful apply.
+type Applied struct {
+	Run          string      `json:"run"`
+	InputsDigest string      `json:"inputsDigest"`
+	At           metav1.Time `json:"at"`
+	// +optional
+	StateSerial int64 `json:"stateSerial,omitempty"`
+}

@@ -344,15 +344,6 @@ type LastRun struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Applied is the last successful apply.
-type Applied struct {
-	Run          string      `json:"run"`
-	InputsDigest string      `json:"inputsDigest"`
-	At           metav1.Time `json:"at"`
-	// +optional
-	StateSerial int64 `json:"stateSerial,omitempty"`
-}
-
 // DriftStatus lists what differs from the configuration.
 type DriftStatus struct {
 	DetectedAt metav1.Time `json:"detectedAt"`

@@ -20,8 +20,8 @@ import (
 // Version is the version of Spec, Params and Result that this release writes.
 const Version = 1
 
-// VersionMove is that of Params that ask for a state to be moved: a driver that doesn't know how would go on without the
-// state, and has to refuse them.
+// VersionMove is that of Params that ask for a state to be moved: a driver that doesn't know how would go on without
+// the state, and has to refuse them.
 const VersionMove = 2
 
 // Paths inside the runner Pod.

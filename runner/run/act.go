@@ -160,10 +160,10 @@ func (r *Reconciler) adopt(ctx context.Context, in Input) error {
 func (r *Reconciler) secret(ctx context.Context, in Input) (name, digest string, err error) {
 	bundle, err := inputs.Bundle(ctx, r.Live, in.Workspace)
 	if err != nil {
-		applied := in.Workspace.Status.Applied
-		if in.Run.Spec.Operation != v1alpha1.OperationDestroy || applied == nil || !stays(in) {
+		if !fallsBack(in) {
 			return "", "", err
 		}
+		applied := in.Workspace.Status.Applied
 		name = SecretName(in.Workspace.Name, applied.InputsDigest)
 		if exists, lookErr := r.owns(ctx, in.Workspace, name); lookErr != nil || !exists {
 			return "", "", errors.Join(err, lookErr)

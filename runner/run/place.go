@@ -61,8 +61,8 @@ func found(r *v1alpha1.Run, before *v1alpha1.StatePlace) *v1alpha1.StatePlace {
 	return p
 }
 
-// Moved says that the state lies elsewhere than the Workspace wants it, and that nothing was said about what to do; empty
-// otherwise.
+// Moved says that the state lies elsewhere than the Workspace wants it, and that nothing was said about what to do;
+// empty otherwise.
 func Moved(w *v1alpha1.Workspace, lies *v1alpha1.StatePlace) (string, error) {
 	wanted, err := inputs.Place(w)
 	if err != nil || lies == nil || lies.Digest == wanted.Digest {
@@ -118,6 +118,11 @@ func (r *Reconciler) places(ctx context.Context, in Input) (places, error) {
 		return places{wanted, in.Lies}, inputs.CheckPlace(ctx, r.Live, in.Workspace, *in.Lies)
 	}
 	return places{wanted: wanted}, nil
+}
+
+// fallsBack tells whether a Run may use the files of the last apply when its inputs are gone.
+func fallsBack(in Input) bool {
+	return in.Run.Spec.Operation == v1alpha1.OperationDestroy && in.Workspace.Status.Applied != nil && stays(in)
 }
 
 // stays tells whether the state lies where the Workspace wants it, so that files of an earlier Run lead there too.

@@ -15,7 +15,8 @@ import (
 )
 
 func bucket(name string) *v1alpha1.Backend {
-	return &v1alpha1.Backend{Type: "s3", Config: map[string]apiextensionsv1.JSON{"bucket": {Raw: []byte(`"` + name + `"`)}}}
+	config := map[string]apiextensionsv1.JSON{"bucket": {Raw: []byte(`"` + name + `"`)}}
+	return &v1alpha1.Backend{Type: "s3", Config: config}
 }
 
 func in(b *v1alpha1.Backend) *testkit.WorkspaceBuilder {
@@ -117,7 +118,7 @@ func TestMoved(t *testing.T) {
 		{"back to us", nil, placeOf(t, bucket("a")), "",
 			"the state lies in the backend s3, and spec.backend has changed to Plumbline's state service: set"},
 		{"to another bucket", bucket("b"), placeOf(t, bucket("a")), "",
-			"the state lies in the backend s3 with other arguments (see status.backend), and spec.backend has changed to this one"},
+			"the state lies in the backend s3 with other arguments (see status.backend), and spec.backend has changed to this"},
 		{"on purpose", bucket("b"), placeOf(t, bucket("a")), v1alpha1.BackendMigrate, ""},
 		{"and for good", bucket("b"), placeOf(t, bucket("a")), v1alpha1.BackendForget, ""},
 	} {

@@ -13,13 +13,21 @@ func abroad(in Input) bool { return in.Lies != nil && in.Lies.Type != job.OwnBac
 
 // unlockAsked releases the lock that a person has named, and goes on as a rerun does.
 func unlockAsked(in Input) (Decision, bool) {
-	if !unlock(in) {
+	id := unlockID(in)
+	if id == "" {
 		return Decision{}, false
 	}
-	id := in.Workspace.Annotations[v1alpha1.AnnotationUnlock]
 	d := create(v1alpha1.TriggerRerun, "unlock "+id)
 	d.Unlock = id
 	return d, true
+}
+
+// unlockID is the lock that is to be released; empty for none.
+func unlockID(in Input) string {
+	if !unlock(in) {
+		return ""
+	}
+	return in.Workspace.Annotations[v1alpha1.AnnotationUnlock]
 }
 
 // maxLockID is how long a lock's ID may be; Terraform's own are UUIDs.
@@ -34,8 +42,8 @@ func unlock(in Input) bool {
 	return id != "" && len(id) <= maxLockID && foreign && id != w.Status.LastUnlock && !in.Unlocks[id]
 }
 
-// dismiss lets a Workspace go whose last Run has emptied its state. What the state service keeps of it goes too, but for
-// a state that was moved away: that is left, as a copy.
+// dismiss lets a Workspace go whose last Run has emptied its state. What the state service keeps of it goes too, but
+// for a state that was moved away: that is left, as a copy.
 func (r *Reconciler) dismiss(ctx context.Context, w *v1alpha1.Workspace) (released bool, err error) {
 	if _, err := r.State.Forget(ctx, w); err != nil {
 		return false, fmt.Errorf("%w: %w", errState, err)

@@ -85,7 +85,9 @@ type Decision struct {
 type rule func(Input) (Decision, bool)
 
 // rules speak in order; the first that has an opinion wins. Adding a trigger is adding a line here.
-var rules = []rule{deleting, inFlight, suspended, invalid, missing, unlockAsked, rerunAsked, inputsChanged, retryDue, scheduleDue}
+var rules = []rule{
+	deleting, inFlight, suspended, invalid, missing, unlockAsked, rerunAsked, inputsChanged, retryDue, scheduleDue,
+}
 
 // Next says which Run the Workspace needs now, or how long to wait. It reads nothing but its argument.
 func Next(in Input) Decision {
@@ -122,10 +124,7 @@ func destroying(in Input) Decision {
 		return Decision{Do: Dismiss}
 	}
 	again := dismantle(last.Spec.Attempt + 1)
-	if unlock(in) {
-		again.Unlock = in.Workspace.Annotations[v1alpha1.AnnotationUnlock]
-	}
-	if again.Unlock != "" || rerun(in) || last.Status.WorkspaceGeneration < in.Workspace.Generation || succeeded(last) && !inVain(in) {
+	if again.Unlock = unlockID(in); destroyAgain(in, last) {
 		return again
 	}
 	wait := Decision{Do: Wait, Reason: last.Status.Class, Message: last.Status.Message}
@@ -143,6 +142,12 @@ func destroying(in Input) Decision {
 		return again
 	}
 	return wait
+}
+
+// destroyAgain tells whether there is a reason to try at once.
+func destroyAgain(in Input, last *v1alpha1.Run) bool {
+	edited := last.Status.WorkspaceGeneration < in.Workspace.Generation
+	return unlock(in) || rerun(in) || edited || succeeded(last) && !inVain(in)
 }
 
 func leaving(in Input, active *v1alpha1.Run) Decision {

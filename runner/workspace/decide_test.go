@@ -169,7 +169,9 @@ func TestNext(t *testing.T) {
 		{"a lock's release is asked for", scene{workspace: unlocking("7"), runs: runs{inS3(ended("a", job.StateLocked))}},
 			releasing(created(rerunBy, "unlock 7", 1), "7")},
 		{"it was done once", scene{workspace: unlocking("7"), runs: runs{inS3(ended("a", job.Applied)),
-			inS3(ended("b", job.NoChanges)).Trigger(rerunBy, "unlock 7").With(func(r *v1alpha1.Run) { r.Spec.ForceUnlock = "7" }),
+			inS3(ended("b", job.NoChanges)).Trigger(rerunBy, "unlock 7").With(func(r *v1alpha1.Run) {
+				r.Spec.ForceUnlock = "7"
+			}),
 		}}, Decision{Do: Wait}},
 		{"also when that Run is gone", scene{workspace: unlocking("7").With(func(w *v1alpha1.Workspace) {
 			w.Status.LastUnlock = "7"

@@ -37,6 +37,9 @@ func summarize(in Input, d Decision) {
 func history(in Input, s *v1alpha1.WorkspaceStatus) {
 	for i := range in.Finished {
 		remember(in, s, &in.Finished[i])
+		if id := in.Finished[i].Spec.ForceUnlock; id != "" && id == in.Workspace.Annotations[v1alpha1.AnnotationUnlock] {
+			s.LastUnlock = id
+		}
 	}
 	s.Backend = in.Lies
 	if n := len(in.Finished); n > 0 {
@@ -55,9 +58,6 @@ func remember(in Input, s *v1alpha1.WorkspaceStatus, r *v1alpha1.Run) {
 	}
 	if t := r.Spec.Trigger; t.Kind == v1alpha1.TriggerRerun && t.Key == rerunKey(in.Workspace) {
 		s.LastRerun = t.Key
-	}
-	if id := r.Spec.ForceUnlock; id != "" && id == in.Workspace.Annotations[v1alpha1.AnnotationUnlock] {
-		s.LastUnlock = id
 	}
 	if applied(r) && Tells(r) && (s.Applied == nil || r.Status.FinishedAt.After(s.Applied.At.Time)) {
 		s.Applied = &v1alpha1.Applied{
