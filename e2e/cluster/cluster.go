@@ -43,6 +43,9 @@ type Cluster struct {
 // Kubeconfig is the path of a kubeconfig with all rights.
 func (c *Cluster) Kubeconfig() string { return c.layout.kubeconfig() }
 
+// Etcd is the address of the cluster's etcd, which asks nobody who they are.
+func (c *Cluster) Etcd() string { return etcdURL }
+
 // Load hands image archives to the node, as `docker save` or `buildah push` to docker-archive: write them.
 func (c *Cluster) Load(ctx context.Context, tars ...string) error {
 	if c.external {

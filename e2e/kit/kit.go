@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -51,6 +52,9 @@ type Kit struct {
 
 	started bool
 	log     tools.Logf
+
+	vaultMutex sync.Mutex
+	vault      *Vault
 }
 
 // Start brings up what the tests need, or finds it.
@@ -149,18 +153,19 @@ func (k *Kit) until(ctx context.Context, try func(context.Context) error) error 
 
 // Stop removes what the tests added, and the cluster when Start began it. KEEP=1 keeps both.
 func (k *Kit) Stop(ctx context.Context) error {
+	stopped := k.vault.stop()
 	if os.Getenv("KEEP") != "" {
-		return nil
+		return stopped
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	if k.started {
-		return k.Cluster.Down(ctx)
+		return errors.Join(stopped, k.Cluster.Down(ctx))
 	}
 	if k.WithWatch == nil {
-		return nil
+		return stopped
 	}
-	return errors.Join(
+	return errors.Join(stopped,
 		client.IgnoreNotFound(k.Delete(ctx, &v1alpha1.RunnerClass{ObjectMeta: metav1.ObjectMeta{Name: ClassName}})),
 		client.IgnoreNotFound(k.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: cloudNamespace}})),
 	)

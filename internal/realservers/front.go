@@ -23,9 +23,9 @@ type Front struct {
 	open     map[net.Conn]struct{}
 }
 
-// NewFront listens on a free port of the local host for servers given as host:port.
-func NewFront(ctx context.Context, servers ...string) (*Front, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+// NewFront listens on a free port of an address of this machine for servers given as host:port.
+func NewFront(ctx context.Context, listen string, servers ...string) (*Front, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(listen, "0"))
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}

@@ -1,0 +1,115 @@
+package kit
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plumbline-dev/plumbline/e2e/vaultserver"
+)
+
+// AwaitLeases waits until there are so many.
+func (v *Vault) AwaitLeases(t testing.TB, s *Space, prefix string, want int) {
+	t.Helper()
+	ctx, cancel := s.deadline(t)
+	defer cancel()
+	err := s.until(ctx, func(ctx context.Context) error {
+		n, err := v.Leases(ctx, prefix)
+		if err == nil && n != want {
+			err = fmt.Errorf("there are %d", n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("waiting for %d leases of %s: %v", want, prefix, err)
+	}
+}
+
+// Issued are all secret values that Vault has given to anybody but root until now: what was read, and login tokens.
+func (v *Vault) Issued(t testing.TB) []string {
+	t.Helper()
+	log, err := os.ReadFile(v.audit)
+	if err != nil {
+		t.Fatalf("reading the audit log: %v", err)
+	}
+	issued := map[string]bool{}
+	lines := bufio.NewScanner(bytes.NewReader(log))
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var entry auditEntry
+		if err := json.Unmarshal(lines.Bytes(), &entry); err != nil {
+			t.Fatalf("reading the audit log: %v", err)
+		}
+		entry.collect(issued)
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatalf("reading the audit log: %v", err)
+	}
+	return slices.Sorted(maps.Keys(issued))
+}
+
+// auditEntry is a line of Vault's audit log, of a device that logs values as they are.
+type auditEntry struct {
+	Type     string `json:"type"`
+	Response struct {
+		Auth struct {
+			ClientToken string `json:"client_token"`
+		} `json:"auth"`
+		Data map[string]any `json:"data"`
+	} `json:"response"`
+	Request struct {
+		Path      string `json:"path"`
+		Operation string `json:"operation"`
+	} `json:"request"`
+}
+
+// secretFields are those of what the tests read that are secret.
+var secretFields = []string{"password", "service_account_token", "value"}
+
+func (e auditEntry) collect(into map[string]bool) {
+	if e.Type != "response" {
+		return
+	}
+	if strings.HasSuffix(e.Request.Path, "/login") {
+		into[e.Response.Auth.ClientToken] = true
+	}
+	data := e.Response.Data
+	if inner, ok := data["data"].(map[string]any); ok {
+		data = inner
+	}
+	for _, field := range secretFields {
+		if value, ok := data[field].(string); ok && e.Request.Operation != "list" {
+			into[value] = true
+		}
+	}
+	delete(into, "")
+}
+
+// Grant makes a role of the database engine for one Space, whose users live so long and at most so long. It returns the
+// path that they are asked from.
+func (v *Vault) Grant(t testing.TB, s *Space, ttl, longest time.Duration) string {
+	t.Helper()
+	if err := v.WriteAll(t.Context(), write("database/roles/"+s.Name, databaseRole(ttl, longest))); err != nil {
+		t.Fatal(err)
+	}
+	return "database/creds/" + s.Name
+}
+
+// Keep puts a value under secret/, below the Space's name, and returns the path that it is read from.
+func (v *Vault) Keep(t testing.TB, s *Space, value string) string {
+	t.Helper()
+	if err := v.WriteAll(t.Context(), write("secret/data/"+s.Name, data{"data": data{"value": value}})); err != nil {
+		t.Fatal(err)
+	}
+	return "secret/data/" + s.Name
+}
+
+func write(path string, d data) vaultserver.Write { return vaultserver.Write{Path: path, Data: d} }
