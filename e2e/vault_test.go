@@ -81,7 +81,7 @@ func TestVault(t *testing.T) {
 					}),
 					fromVault("database", users, userAndPassword),
 					fromVault("note", note, asFiles(map[string]string{"note.txt": "value"}))),
-				inCluster(t, s))
+				inCluster)
 			s.Create(t, w)
 			s.AwaitReady(t, w)
 			outputs := outputsOf(t, s, "app-outputs")
@@ -122,17 +122,16 @@ func deployerAccount(s *kit.Space) []client.Object {
 }
 
 // inCluster tells the kubectl provider where the API server is.
-func inCluster(t *testing.T, s *kit.Space) func(*v1alpha1.Workspace) {
-	t.Helper()
-	root := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: "kube-root-ca.crt"}}
-	kit.Await(t, s, root, func(*corev1.ConfigMap) bool { return true })
-	return func(w *v1alpha1.Workspace) {
-		w.Spec.PodTemplate = &v1alpha1.PodTemplate{Env: []corev1.EnvVar{
-			{Name: "KUBE_HOST", Value: "https://kubernetes.default.svc"},
-			{Name: "KUBE_CLUSTER_CA_CERT_DATA", Value: root.Data["ca.crt"]},
-			{Name: "KUBE_LOAD_CONFIG_FILE", Value: "false"},
-		}}
-	}
+func inCluster(w *v1alpha1.Workspace) {
+	w.Spec.PodTemplate = &v1alpha1.PodTemplate{Env: []corev1.EnvVar{
+		{Name: "KUBE_HOST", Value: "https://kubernetes.default.svc"},
+		{Name: "KUBE_LOAD_CONFIG_FILE", Value: "false"},
+		{Name: "KUBE_CLUSTER_CA_CERT_DATA", ValueFrom: &corev1.EnvVarSource{
+			ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
+				LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"}, Key: "ca.crt",
+			},
+		}},
+	}}
 }
 
 // chain is a configuration of things that are made one after the other.

@@ -80,7 +80,7 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 	if b.image, err = bareImage(ctx, b.stage, b.say); err != nil {
 		return err
 	}
-	if err := b.stage.Namespace(ctx, namespace); err != nil {
+	if err := errors.Join(b.stage.Namespace(ctx, namespace), b.stage.Credentials(ctx, namespace)); err != nil {
 		return err
 	}
 	if err := b.stage.Client.Create(ctx, config()); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/plumbline-dev/plumbline/e2e/stage"
+	"github.com/plumbline-dev/plumbline/e2e/vaultserver"
 )
 
 const (
@@ -40,8 +41,13 @@ var steps = []step{
 	},
 	{
 		"Rights for Terraform",
-		"A namespace under PodSecurity \"restricted\", a ServiceAccount that may edit it, its token in a Secret.",
+		"A namespace under PodSecurity \"restricted\", and a ServiceAccount that may edit it.",
 		(*demo).giveRights,
+	},
+	{
+		"A Vault that lends them",
+		"Its kubernetes engine makes tokens of that ServiceAccount: each Run gets one of its own and gives it back.",
+		(*demo).lend,
 	},
 	{
 		"A Workspace is applied",
@@ -73,6 +79,11 @@ var steps = []step{
 		"A Run destroys what it made; only then the Workspace goes.",
 		(*demo).remove,
 	},
+	{
+		"Every token is back",
+		"What Vault lends has a lease; the driver revokes it when its Run ends, whatever the end.",
+		(*demo).showLeases,
+	},
 }
 
 // demo is one performance.
@@ -80,6 +91,7 @@ type demo struct {
 	screen *screen
 	keep   bool
 	stage  *stage.Stage
+	vault  *vaultserver.Server
 	done   []seen
 }
 
@@ -129,7 +141,7 @@ func (d *demo) leave(ctx context.Context) error {
 	defer cancel()
 	if d.keep {
 		d.screen.say("KEEP=1: the cluster stays. export KUBECONFIG=%s", d.stage.Kubectl.Kubeconfig())
-		return d.stage.Leave(ctx, namespace)
+		return errors.Join(d.stage.Leave(ctx, namespace), d.returnVault(ctx))
 	}
 	began := time.Now()
 	d.screen.heading("Leaving everything as it was found")
@@ -137,7 +149,7 @@ func (d *demo) leave(ctx context.Context) error {
 	if d.stage.Found() {
 		err = d.stage.Leave(ctx, namespace)
 	}
-	err = errors.Join(err, d.stage.Strike(ctx))
+	err = errors.Join(err, d.returnVault(ctx), d.stage.Strike(ctx))
 	observed := "the cluster that was there before is as it was"
 	if !d.stage.Found() {
 		observed = "the cluster that was started is gone"

@@ -22,7 +22,7 @@ var manifest string
 
 const (
 	manifestFile = "e2e/demo/workspace.yaml"
-	asked        = "180 cents"
+	priced       = "180 cents"
 	edited       = "999 cents"
 	// logLines is how much of a Run's log is shown.
 	logLines = "22"
@@ -48,16 +48,13 @@ func (d *demo) giveRights(ctx context.Context) (string, error) {
 	for _, args := range stage.Identity(namespace) {
 		d.screen.command(args...)
 	}
-	d.screen.command("create", "token", stage.Account, "-n", namespace)
-	d.screen.command("create", "secret", "generic", stage.Credentials, "-n", namespace,
-		"--from-literal=KUBE_HOST=https://kubernetes.default.svc", "--from-literal=KUBE_TOKEN=***", "...")
-	return "the token is in Secret " + stage.Credentials, d.stage.Namespace(ctx, namespace)
+	return "ServiceAccount " + stage.Account + " may edit the namespace", d.stage.Namespace(ctx, namespace)
 }
 
 func (d *demo) apply(ctx context.Context) (string, error) {
-	d.screen.file(manifestFile, manifest)
+	d.screen.file(manifestFile, asked())
 	d.screen.command("apply", "-f", manifestFile)
-	out, err := d.stage.Kubectl.Feed(ctx, manifest, "apply", "-f", "-")
+	out, err := d.stage.Kubectl.Feed(ctx, asked(), "apply", "-f", "-")
 	if err != nil {
 		return "", err
 	}
@@ -79,8 +76,8 @@ func (d *demo) showObjects(ctx context.Context) (string, error) {
 	if _, err := d.kubectl(ctx, args...); err != nil {
 		return "", err
 	}
-	_, err := stage.Await(ctx, d.stage.Client, menu(soon, "ConfigMap menu is as the configuration says", asked))
-	return "ConfigMap menu says espresso: " + asked, err
+	_, err := stage.Await(ctx, d.stage.Client, menu(soon, "ConfigMap menu is as the configuration says", priced))
+	return "ConfigMap menu says espresso: " + priced, err
 }
 
 func (d *demo) showOutputs(ctx context.Context) (string, error) {
@@ -107,10 +104,10 @@ func (d *demo) drift(ctx context.Context) (string, error) {
 	}
 	began := time.Now()
 	d.screen.say("waiting for the schedule (@every 20s) ...")
-	if _, err := stage.Await(ctx, d.stage.Client, menu(onSchedule, "ConfigMap menu is put right", asked)); err != nil {
+	if _, err := stage.Await(ctx, d.stage.Client, menu(onSchedule, "ConfigMap menu is put right", priced)); err != nil {
 		return "", err
 	}
-	d.screen.say("the ConfigMap says %q again, %.1f s after the edit", asked, time.Since(began).Seconds())
+	d.screen.say("the ConfigMap says %q again, %.1f s after the edit", priced, time.Since(began).Seconds())
 	w, err := d.await(ctx, soon, "a scheduled Run says that it changed something", func(w *v1alpha1.Workspace) bool {
 		last := w.Status.LastRun
 		return ready(w) && last != nil && last.Trigger == v1alpha1.TriggerSchedule &&

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Credentials is the Secret that a Workspace names in spec.credentials: every key is an environment variable of
+// Credentials names the Secret that a Workspace names in spec.credentials: every key is an environment variable of
 // Terraform, and these are the ones that the kubectl provider reads.
 const Credentials = "cluster-access"
 
@@ -33,8 +33,8 @@ func Identity(namespace string) [][]string {
 	}
 }
 
-// Namespace makes a namespace in which Terraform may make things, by a token in the Secret Credentials. A leftover of
-// the same name is removed first.
+// Namespace makes a namespace with a ServiceAccount that may make things there. A leftover of the same name is removed
+// first.
 func (s *Stage) Namespace(ctx context.Context, name string) error {
 	if err := s.Leave(ctx, name); err != nil {
 		return err
@@ -44,10 +44,11 @@ func (s *Stage) Namespace(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	return s.credentials(ctx, name)
+	return nil
 }
 
-func (s *Stage) credentials(ctx context.Context, namespace string) error {
+// Credentials puts a token of that ServiceAccount into the Secret of that name.
+func (s *Stage) Credentials(ctx context.Context, namespace string) error {
 	ca, err := Await(ctx, s.Client, Wanted[*corev1.ConfigMap]{
 		Object: &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "kube-root-ca.crt"}},
 		List:   &corev1.ConfigMapList{},

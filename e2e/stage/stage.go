@@ -2,7 +2,8 @@
 // namespaces in which Terraform may make things.
 //
 //	Set: what is there already? --> install.Up --> Stage{Kubectl, Client}
-//	Stage.Namespace: namespace, ServiceAccount, rights, token --> Secret for spec.credentials
+//	Stage.Namespace: namespace, ServiceAccount, rights
+//	Stage.Credentials: its token --> Secret for spec.credentials
 //	Await: one object, watched until it is as wanted
 //	Strike: takes away what Set brought and nothing else
 package stage

@@ -27,14 +27,14 @@ func account(ctx context.Context, set kubernetes.Interface, namespace string) (s
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", fmt.Errorf("making Vault's ServiceAccount: %w", err)
 	}
-	minter := accountName + ":" + namespace
+	minter := minterOf(namespace)
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: minter}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}},
 	}}
 	if _, err := rbac.ClusterRoles().Create(ctx, role, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", fmt.Errorf("making Vault's role: %w", err)
 	}
-	for name, role := range map[string]string{minter: minter, minter + ":reviewer": "system:auth-delegator"} {
+	for name, role := range map[string]string{minter: minter, reviewerOf(namespace): "system:auth-delegator"} {
 		binding := &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: name},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
@@ -52,4 +52,15 @@ func account(ctx context.Context, set kubernetes.Interface, namespace string) (s
 		return "", fmt.Errorf("making Vault's token: %w", err)
 	}
 	return token.Status.Token, nil
+}
+
+func minterOf(namespace string) string   { return accountName + ":" + namespace }
+func reviewerOf(namespace string) string { return minterOf(namespace) + ":reviewer" }
+
+// Leftovers are what Start makes in the cluster outside the namespace, as kubectl names them.
+func Leftovers(namespace string) []string {
+	return []string{
+		"clusterrole/" + minterOf(namespace),
+		"clusterrolebinding/" + minterOf(namespace), "clusterrolebinding/" + reviewerOf(namespace),
+	}
 }
