@@ -49,11 +49,6 @@ func (r *run) terraformEnv() (map[string]string, error) {
 		return nil, err
 	}
 	maps.Copy(env, trust)
-	for name, source := range given.from {
-		if source != podEnv {
-			r.keepSecret(given.values[name])
-		}
-	}
 	if err := r.addGranted(given); err != nil {
 		return nil, err
 	}

@@ -14,26 +14,32 @@ import (
 // variablesFile is the file of the Spec that has the variables' values.
 const variablesFile = "terraform.tfvars.json"
 
-// learnSecrets has masked what came with the Pod: the token for the state service, the credentials, and the variables
-// whose values stand in Secrets. What can't be read here can't be read either where it is used, and that is where it is
-// said.
+// learnSecrets has masked what came with the Pod: the token for the state service, the credentials, the backend's
+// secret arguments, and the variables whose values stand in Secrets. What can't be read here can't be read either where
+// it is used, and that is where it is said.
 func (r *run) learnSecrets() {
 	if token, err := os.ReadFile(r.Paths.Token); err == nil {
 		r.keepSecret(string(token))
 	}
 	for _, credential := range r.spec.Credentials {
-		dir := filepath.Join(r.Paths.Credentials, filepath.Base(credential))
-		files, _ := os.ReadDir(dir)
-		for _, f := range files {
-			if strings.HasPrefix(f.Name(), "..") {
-				continue // the kubelet's
-			}
-			if value, err := os.ReadFile(filepath.Join(dir, f.Name())); err == nil {
-				r.keepSecret(string(value))
-			}
+		r.learnFolder(filepath.Join(r.Paths.Credentials, filepath.Base(credential)))
+	}
+	r.learnFolder(r.Paths.Backend)
+	r.learnFolder(r.Paths.FormerBackend)
+	r.learnVariables()
+}
+
+// learnFolder has masked what a mounted Secret holds. What begins with two dots is the kubelet's.
+func (r *run) learnFolder(dir string) {
+	files, _ := os.ReadDir(dir)
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), "..") {
+			continue
+		}
+		if value, err := os.ReadFile(filepath.Join(dir, f.Name())); err == nil {
+			r.keepSecret(string(value))
 		}
 	}
-	r.learnVariables()
 }
 
 func (r *run) learnVariables() {

@@ -38,7 +38,7 @@ func StartS3(ctx context.Context, log Logf) (*S3, error) {
 		return nil, fmt.Errorf("making a folder: %w", err)
 	}
 	s := &S3{
-		AccessKey: "plumbline", SecretKey: "super-secret", binary: binary, buckets: filepath.Join(folder, "buckets"),
+		AccessKey: "test-access", SecretKey: "super-secret", binary: binary, buckets: filepath.Join(folder, "buckets"),
 	}
 	if err := s.start(ctx, folder); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
