@@ -17,10 +17,10 @@ import (
 	"github.com/plumbline-dev/plumbline/e2e/kit"
 )
 
-// TestElections: a hundred Runs while Vault's leader steps down or is killed every few seconds. All end well by
+// TestElections: two dozen Runs while Vault's leader steps down or is killed every few seconds. All end well by
 // themselves, and leave no lease. It harms what all share, so it is not parallel.
 func TestElections(t *testing.T) {
-	const workspaces, each = 20, 5
+	const workspaces, each = 6, 4
 	v, s := suite.Vault(t), suite.NewSpace(t)
 	s.Patience = 4 * time.Minute
 	users := v.Grant(t, s, 5*time.Minute, time.Hour)
@@ -54,19 +54,23 @@ func TestElections(t *testing.T) {
 			count[r.Status.Class]++
 		}
 	}
-	good := count[string(job.Applied)] + count[string(job.NoChanges)]
 	t.Logf("%d Workspaces, their Runs ended as %v", workspaces, count)
-	if good != workspaces*each {
-		t.Errorf("%d Runs ended well, want %d", good, workspaces*each)
+	wantEndedWell(t, count, workspaces*each)
+	v.AwaitLeases(t, s, users, 0)
+}
+
+// wantEndedWell takes how many Runs ended as each class: so many have to be good, and a class of others is one that
+// is tried again for as long as it lasts.
+func wantEndedWell(t *testing.T, count map[string]int, want int) {
+	t.Helper()
+	if good := count[string(job.Applied)] + count[string(job.NoChanges)]; good != want {
+		t.Errorf("%d Runs ended well, want %d", good, want)
 	}
-	if persist := slices.Collect(maps.Keys(count)); len(persist) > 0 {
-		for _, c := range persist {
-			if p := job.Class(c).Policy(); p != job.Done && p != job.Persist {
-				t.Errorf("%d Runs ended as %s", count[c], c)
-			}
+	for c, n := range count {
+		if p := job.Class(c).Policy(); p != job.Done && p != job.Persist {
+			t.Errorf("%d Runs ended as %s", n, c)
 		}
 	}
-	v.AwaitLeases(t, s, users, 0)
 }
 
 // unrest harms Vault's leader by turns until the returned function is called, which tells what was done and waits until
@@ -91,7 +95,7 @@ func unrest(t *testing.T, v *kit.Vault) (stop func() string) {
 		}},
 	}
 	done.Go(func() {
-		every := time.NewTicker(4 * time.Second)
+		every := time.NewTicker(8 * time.Second)
 		defer every.Stop()
 		for i := 0; ; i++ {
 			select {

@@ -160,7 +160,7 @@ func TestExpiredToken(t *testing.T) {
 	h := hang{op: cloud.Configure, class: job.Stalled}
 	w := s.Workspace("app", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")}, h.limits,
 		func(w *v1alpha1.Workspace) {
-			w.Spec.Credentials = []v1alpha1.Credential{{Name: "cloud", SecretRef: v1alpha1.SecretRef{Name: "cloud"}}}
+			w.Spec.Credentials = []v1alpha1.Credential{{Name: "cloud", SecretRef: &v1alpha1.SecretRef{Name: "cloud"}}}
 		})
 	s.Create(t, token, w)
 	s.AwaitRun(t, w, string(h.class), ended(h.class))

@@ -51,7 +51,7 @@ variable "password" {
   type      = string
   sensitive = true
 }
-output "given" { value = startswith(var.username, "v-") && length(var.password) > 8 }
+output "given" { value = nonsensitive(startswith(var.username, "v-") && length(var.password) > 8) }
 `
 
 var userAndPassword = asVariables(map[string]string{"username": "username", "password": "password"})
@@ -154,8 +154,8 @@ func TestLeaseShorterThanTheApply(t *testing.T) {
 	t.Parallel()
 	v, s := suite.Vault(t), suite.NewSpace(t)
 	s.Patience = 4 * time.Minute
-	const things = 5
-	s.Faults(t, cloud.Fault{Op: cloud.Create, Kind: cloud.Delay, Seconds: 8})
+	const things = 12
+	s.Faults(t, cloud.Fault{Op: cloud.Create, Kind: cloud.Delay, Seconds: 3})
 	users := v.Grant(t, s, 20*time.Second, 30*time.Second)
 	w := s.Workspace("app", map[string]string{"main.tf": chain(s, things) + databaseUser},
 		s.VaultClass(t, v), withCredentials(fromVault("database", users, userAndPassword)))
@@ -222,8 +222,8 @@ func TestCredentialsThatCannotBeHad(t *testing.T) {
 			[]string{"nowhere/creds/x", kit.VaultRole}},
 		"a field that is not there": {nil, asVariables(map[string]string{"username": "login", "password": "password"}),
 			job.ConfigInvalid, []string{`"login"`, "username", "password"}},
-		"another CA": {func(s *v1alpha1.VaultServer) { s.CABundle = string(suite.Config.CAData) }, nil, job.CredentialsUnavailable,
-			[]string{"certificate"}},
+		"another CA": {func(s *v1alpha1.VaultServer) { s.CABundle = string(suite.Config.CAData) }, nil,
+			job.CredentialsUnavailable, []string{"certificate"}},
 		"a CA that is none": {func(s *v1alpha1.VaultServer) { s.CABundle = "no PEM" }, nil, job.ConfigInvalid,
 			[]string{"caBundle"}},
 		"nobody listens": {func(s *v1alpha1.VaultServer) { s.Address = "https://" + v.Database.Host }, nil,
