@@ -12,8 +12,8 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// TestStateServiceIsAwayForLong in mid-apply: longer than Terraform's request is tried for, and than the apply may take.
-// Terraform ends with its state unsaved, the driver saves it once the service is back, and the Run ends well.
+// TestStateServiceIsAwayForLong in mid-apply: longer than Terraform's request is tried for, and than the apply may
+// take. Terraform ends with its state unsaved, the driver saves it once the service is back, and the Run ends well.
 func TestStateServiceIsAwayForLong(t *testing.T) {
 	b := newBench(t)
 	b.useFake("unsaved")
@@ -47,7 +47,7 @@ func TestAStateIsSavedUntilThePodsEnd(t *testing.T) {
 	b.cfg.Params.Timeouts.Apply = time.Second
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	b.state.answer = func(method, _ string, nth int) int {
+	b.state.answer = func(method, _ string, _ int) int {
 		if method == http.MethodPost && ctx.Err() == nil {
 			return http.StatusServiceUnavailable
 		}

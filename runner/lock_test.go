@@ -64,7 +64,8 @@ func TestTheLockOfALostPodIsReleased(t *testing.T) {
 	}
 }
 
-// TestALockThatStaysIsExplained: the node of an overdue Pod doesn't answer, and the next Run looks after the lock again.
+// TestALockThatStaysIsExplained: the node of an overdue Pod doesn't answer, and the next Run looks after the lock
+// again.
 func TestALockThatStaysIsExplained(t *testing.T) {
 	w := newWorld(t, vpn().Obj())
 	w.settle()

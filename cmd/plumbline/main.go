@@ -21,7 +21,7 @@ func main() {
 	defer stop()
 	command := cli.New(os.Args[0], cli.Surroundings{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Clock: clock.RealClock{},
-		Terminal: term.IsTerminal(int(os.Stdin.Fd())), //nolint:gosec // a file descriptor is small
+		Terminal: term.IsTerminal(int(os.Stdin.Fd())),
 	})
 	if err := command.ExecuteContext(ctx); err != nil {
 		if ctx.Err() == nil {

@@ -34,7 +34,29 @@ func TestElections(t *testing.T) {
 			}
 		})
 	}
-	for name, disturb := range map[string]func(context.Context) error{
+	for name, disturb := range w.disturbances() {
+		for range 2 {
+			if err := disturb(ctx); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if _, err := w.vault.Leader(ctx); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if err := w.cycle(t, w.config(t, "deployer", nil)); err != nil {
+				t.Errorf("after %s: %v", name, err)
+			}
+		}
+	}
+	stop()
+	wg.Wait()
+	eventually(t, "no lease is left", func() bool { return w.leases(t, creds) == 0 })
+	w.wantNothingSecret(t)
+	t.Logf("the workers did %v cycles", cycles)
+}
+
+// disturbances are what the cluster has to get over; each gives back all of its nodes.
+func (w *world) disturbances() map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
 		"step down": func(ctx context.Context) error { return w.vault.StepDown(ctx) },
 		"kill": func(ctx context.Context) error {
 			killed, err := w.vault.KillLeader(ctx)
@@ -63,24 +85,7 @@ func TestElections(t *testing.T) {
 			}
 			return err
 		},
-	} {
-		for range 2 {
-			if err := disturb(ctx); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-			if _, err := w.vault.Leader(ctx); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if err := w.cycle(t, w.config(t, "deployer", nil)); err != nil {
-				t.Errorf("after %s: %v", name, err)
-			}
-		}
 	}
-	stop()
-	wg.Wait()
-	eventually(t, "no lease is left", func() bool { return w.leases(t, creds) == 0 })
-	w.wantNothingSecret(t)
-	t.Logf("the workers did %v cycles", cycles)
 }
 
 // cycle is what a Run does: its calls have the time that a Run gives them.

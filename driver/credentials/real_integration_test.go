@@ -73,7 +73,7 @@ func newWorld(t *testing.T, nodes int) *world {
 	for i := range hosts {
 		hosts[i] = strings.TrimPrefix(hosts[i], "https://")
 	}
-	front, err := realservers.NewFront(t.Context(), hosts...)
+	front, err := realservers.NewFront(t.Context(), "127.0.0.1", hosts...)
 	if err != nil {
 		t.Fatal(err)
 	}

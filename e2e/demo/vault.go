@@ -41,7 +41,8 @@ func asked() string {
 	return manifest + withVault
 }
 
-// lend starts a Vault whose kubernetes engine makes tokens of Terraform's ServiceAccount, and tells a RunnerClass of it.
+// lend starts a Vault whose kubernetes engine makes tokens of Terraform's ServiceAccount, and tells a RunnerClass of
+// it.
 func (d *demo) lend(ctx context.Context) (string, error) {
 	if external() {
 		return "Secret " + stage.Credentials + " with a token: Pods of that cluster can't reach a Vault on this machine",

@@ -31,7 +31,8 @@ func account(ctx context.Context, set kubernetes.Interface, namespace string) (s
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: minter}, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}},
 	}}
-	if _, err := rbac.ClusterRoles().Create(ctx, role, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	_, err = rbac.ClusterRoles().Create(ctx, role, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", fmt.Errorf("making Vault's role: %w", err)
 	}
 	for name, role := range map[string]string{minter: minter, reviewerOf(namespace): "system:auth-delegator"} {

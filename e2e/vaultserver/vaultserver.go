@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"strings"
@@ -121,21 +122,13 @@ func hostOf(config *rest.Config) (string, error) {
 // introduce tells Vault of the cluster.
 func (s *Server) introduce(ctx context.Context) error {
 	cluster := Data{"kubernetes_host": s.options.Config.Host, "kubernetes_ca_cert": string(s.options.Config.CAData)}
-	auth, engine := clone(cluster), clone(cluster)
+	auth, engine := maps.Clone(cluster), maps.Clone(cluster)
 	auth["token_reviewer_jwt"], engine["service_account_jwt"] = s.token, s.token
 	return s.WriteAll(ctx,
 		Write{"sys/auth/kubernetes", Data{"type": "kubernetes"}},
 		Write{"auth/kubernetes/config", auth},
 		Write{"sys/mounts/kubernetes", Data{"type": "kubernetes"}},
 		Write{"kubernetes/config", engine})
-}
-
-func clone(d Data) Data {
-	c := Data{}
-	for k, v := range d {
-		c[k] = v
-	}
-	return c
 }
 
 // Write is one write to Vault.

@@ -37,7 +37,7 @@ func TestAFrontPassesOverServersThatAreDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	one, two := secure(t, a, "one"), secure(t, a, "two")
-	front, err := NewFront(t.Context(), one.Listener.Addr().String(), two.Listener.Addr().String())
+	front, err := NewFront(t.Context(), "127.0.0.1", one.Listener.Addr().String(), two.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

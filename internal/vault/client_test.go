@@ -118,7 +118,7 @@ func TestWhatPassesIsRiddenOut(t *testing.T) {
 		},
 		"an internal error": func(w http.ResponseWriter, _ *http.Request) { says(w, 500, "internal error") },
 		"a bad gateway": func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(502)
+			w.WriteHeader(http.StatusBadGateway)
 			_, _ = io.WriteString(w, "<html>\n<body>bad</body>\n</html>")
 		},
 		"an election told as a bad request": func(w http.ResponseWriter, _ *http.Request) {
@@ -229,12 +229,10 @@ func TestLogin(t *testing.T) {
 				test.answer(w, n)
 			})
 			auth, err := client(t, config(t, s.URL)).Login(t.Context())
-			if test.says == "" && (err != nil || auth.Accessor != "acc") {
+			if test.says != "" {
+				wantLoginDenied(t, err, test.says)
+			} else if err != nil || auth.Accessor != "acc" {
 				t.Errorf("got %v, %v", auth, err)
-			}
-			if test.says != "" && (!IsDenied(err) || !strings.Contains(err.Error(), test.says) ||
-				!strings.Contains(err.Error(), `logging in at auth/jwt as role "deployer"`)) {
-				t.Errorf("got %v, want denied with %q", err, test.says)
 			}
 			if n := s.calls["/v1/auth/jwt/login"]; n != test.calls {
 				t.Errorf("asked %d times, want %d", n, test.calls)
@@ -243,6 +241,15 @@ func TestLogin(t *testing.T) {
 				t.Errorf("sent %v", body)
 			}
 		})
+	}
+}
+
+// wantLoginDenied fails unless a login was denied, and the error says why, where and as whom.
+func wantLoginDenied(t *testing.T, err error, why string) {
+	t.Helper()
+	if !IsDenied(err) || !strings.Contains(err.Error(), why) ||
+		!strings.Contains(err.Error(), `logging in at auth/jwt as role "deployer"`) {
+		t.Errorf("got %v, want denied with %q", err, why)
 	}
 }
 

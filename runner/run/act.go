@@ -113,7 +113,8 @@ func (r *Reconciler) prepare(ctx context.Context, in Input) (prepared, error) {
 	if err != nil {
 		return prepared{}, err
 	}
-	if err := errors.Join(inputs.CheckVault(in.Workspace, class), inputs.Trust(ctx, r.Live, in.Workspace, class)); err != nil {
+	err = errors.Join(inputs.CheckVault(in.Workspace, class), inputs.Trust(ctx, r.Live, in.Workspace, class))
+	if err != nil {
 		return prepared{}, err
 	}
 	state, err := r.State()

@@ -202,8 +202,7 @@ func TestReleaseLock(t *testing.T) {
 			}
 			continue
 		}
-		if !errors.Is(err, test.err) || test.held != "" || (got == nil) != (test.want == nil) ||
-			got != nil && *got != *test.want {
+		if !errors.Is(err, test.err) || test.held != "" || !cmp.Equal(got, test.want) {
 			t.Errorf("%d %s: got %+v, %v", test.status, test.body, got, err)
 		}
 	}

@@ -247,7 +247,9 @@ func TestGone(t *testing.T) {
 		{"made anew", func(w *world) { w.pod.UID = "new" }, true, false},
 		{"succeeded", func(w *world) { w.pod.Status.Phase = corev1.PodSucceeded }, true, false},
 		{"failed", func(w *world) { w.pod.Status.Phase = corev1.PodFailed }, true, false},
-		{"its container has ended, and its phase doesn't say so yet", func(w *world) { endContainers(w.pod, 1) }, true, false},
+		{"its container has ended, and its phase doesn't say so yet", func(w *world) {
+			endContainers(w.pod, 1)
+		}, true, false},
 		{"one of two containers has ended", func(w *world) { endContainers(w.pod, 2) }, false, false},
 		{"its container has ended, and is started again", func(w *world) {
 			endContainers(w.pod, 1)

@@ -17,9 +17,9 @@ const (
 	largeRoom = 192 << 20
 )
 
-// readBody reads at most limit bytes; a route without a body ignores what is sent. Memory is taken for what has come, not
-// for what is announced, and beyond the first of it there is room for so much at once: a client that announces a lot and
-// sends nothing takes neither memory nor room, and has until the route's deadline.
+// readBody reads at most limit bytes; a route without a body ignores what is sent. Memory is taken for what has come,
+// not for what is announced, and beyond the first of it there is room for so much at once: a client that announces a
+// lot and sends nothing takes neither memory nor room, and has until the route's deadline.
 func (s *Server) readBody(ctx context.Context, w http.ResponseWriter, c *call, limit int64) error {
 	if limit == 0 {
 		return nil

@@ -29,7 +29,6 @@ func FuzzHandler(f *testing.F) {
 	f.Add(uint(6), "", "", `{"a":{"value":null}}`)
 	f.Add(uint(7), "", "", "{\"run\":\"a\",\"class\":\"\xff\"}")
 	f.Add(uint(12), "drop=9223372036854775807-1", "", "\x1f\x8b")
-	answers := []int{200, 204, 400, 401, 403, 404, 409, 413, 423}
 	f.Fuzz(func(t *testing.T, n uint, query, sum, body string) {
 		h := newServer(&gate{}, &memory.Store{}, slog.New(slog.DiscardHandler)).Handler()
 		const others = "/v1/workspaces/ns/other/state"
@@ -51,18 +50,25 @@ func FuzzHandler(f *testing.F) {
 			req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Md5": {sum}}
 			rec := httptest.NewRecorder()
 			h.ServeHTTP(rec, req)
-			var told struct{ Error string }
-			switch {
-			case !slices.Contains(answers, rec.Code):
-				t.Errorf("%s %s?%s by %s: %d %s", method, path, query, token, rec.Code, rec.Body)
-			case rec.Code >= 400 && rec.Code != 423 && (json.Unmarshal(rec.Body.Bytes(), &told) != nil || told.Error == ""):
-				t.Errorf("%s %s: %d says nothing: %q", method, path, rec.Code, rec.Body)
-			case rec.Code == 404 && strings.HasSuffix(path, "/state"):
-				t.Errorf("%s %s: a 404 looks like an empty state", method, path)
-			}
+			wantOfTheAPI(t, req, rec)
 		}
 		if rec := do(t, h, exchange{token: "ns/other/b", method: "GET", path: others}); rec.Body.String() != `{"serial":7}` {
 			t.Errorf("another Workspace's state is %d %s", rec.Code, rec.Body)
 		}
 	})
+}
+
+// wantOfTheAPI fails unless the API has such an answer to any request.
+func wantOfTheAPI(t *testing.T, req *http.Request, rec *httptest.ResponseRecorder) {
+	t.Helper()
+	asked := req.Method + " " + req.URL.String() + " by " + req.Header.Get("Authorization")
+	var told struct{ Error string }
+	switch code := rec.Code; {
+	case !slices.Contains([]int{200, 204, 400, 401, 403, 404, 409, 413, 423}, code):
+		t.Errorf("%s: %d %s", asked, code, rec.Body)
+	case code >= 400 && code != 423 && (json.Unmarshal(rec.Body.Bytes(), &told) != nil || told.Error == ""):
+		t.Errorf("%s: %d says nothing: %q", asked, code, rec.Body)
+	case code == 404 && strings.HasSuffix(req.URL.Path, "/state"):
+		t.Errorf("%s: a 404 looks like an empty state", asked)
+	}
 }

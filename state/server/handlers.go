@@ -87,8 +87,8 @@ func wayOut(locked *state.LockedError, workspace string) string {
 	if locked.Holder.Person != "" {
 		return locked.Error()
 	}
-	return locked.Error() + "; it is released by itself when that Pod has ended or its node is removed from the cluster, " +
-		"or by: plumbline state unlock " + workspace
+	return locked.Error() + "; it is released by itself when that Pod has ended or its node is removed from the " +
+		"cluster, or by: plumbline state unlock " + workspace
 }
 
 func (s *Server) unlock(ctx context.Context, c call) (answer, error) {

@@ -63,6 +63,16 @@ func begin(t *testing.T, address, part string) net.Conn {
 	return conn
 }
 
+// drip sends a byte now and then until the context ends.
+func drip(ctx context.Context, conn net.Conn) error {
+	for ticker := time.NewTicker(50 * time.Millisecond); ctx.Err() == nil; <-ticker.C {
+		if _, err := conn.Write([]byte(" ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // TestSlowAndBrokenClients: a hundred clients announce 64 MiB each and send a byte now and then, others hang up in the
 // middle, and some never say who they are. Another client is answered as ever, and memory is for what has come.
 func TestSlowAndBrokenClients(t *testing.T) {
@@ -75,11 +85,8 @@ func TestSlowAndBrokenClients(t *testing.T) {
 		conn := begin(t, address, "{")
 		defer func() { _ = conn.Close() }()
 		slow.Go(func() {
-			for ticker := time.NewTicker(50 * time.Millisecond); ctx.Err() == nil; <-ticker.C {
-				if _, err := conn.Write([]byte(" ")); err != nil {
-					t.Errorf("slow client %d was hung up on: %v", i, err)
-					return
-				}
+			if err := drip(ctx, conn); err != nil {
+				t.Errorf("slow client %d was hung up on: %v", i, err)
 			}
 		})
 		_ = begin(t, address, strings.Repeat(" ", 64<<10)).Close()

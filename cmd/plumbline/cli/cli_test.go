@@ -270,10 +270,10 @@ func TestLogsFollow(t *testing.T) {
 	a.says("GET "+podLog+"p/log", func(w http.ResponseWriter) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		switch {
-		case step == 3:
+		switch step {
+		case 3:
 			refuse(400, metav1.StatusReasonBadRequest, "ContainerCreating")(w)
-		case step == 4:
+		case 4:
 			fmt.Fprint(w, "one\ntw")
 		default:
 			refuse(404, notFound, "no pod")(w)

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	pathvalidation "k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/client-go/rest"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
@@ -43,7 +43,7 @@ func raw(r rest.Result) ([]byte, error) {
 
 // checkName keeps what is no name out of paths.
 func checkName(name string) error {
-	if wrong := pathvalidation.IsValidPathSegmentName(name); name == "" || len(wrong) > 0 {
+	if wrong := content.IsPathSegmentName(name); name == "" || len(wrong) > 0 {
 		return fmt.Errorf("%q is not a name: %s", name, cmp.Or(strings.Join(wrong, ", "), "it is empty"))
 	}
 	return nil

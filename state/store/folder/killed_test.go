@@ -56,7 +56,7 @@ func TestWritersThatAreKilled(t *testing.T) {
 			data, err := s.Get(t.Context(), key)
 			last := j == len(begun)-1
 			switch {
-			case err == nil && len(data) == killedSize && bytes.Count(data, data[:1]) == killedSize:
+			case err == nil && isWhole(data):
 				whole++
 			case last && err != nil && isMissing(err):
 				missing++
@@ -72,6 +72,11 @@ func TestWritersThatAreKilled(t *testing.T) {
 	if n, err := s.Sweep(t.Context(), time.Now().Add(time.Hour)); err != nil || n > missing {
 		t.Errorf("swept %d, %v; %d were left", n, err, missing)
 	}
+}
+
+// isWhole tells a value that one write made: it is of one byte, again and again.
+func isWhole(data []byte) bool {
+	return len(data) == killedSize && bytes.Count(data, data[:1]) == killedSize
 }
 
 func isMissing(err error) bool { return errors.Is(err, state.ErrNotFound) }
