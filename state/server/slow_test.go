@@ -139,8 +139,8 @@ func TestLargeBodiesHaveToFit(t *testing.T) {
 	s := newServer(&gate{}, &memory.Store{}, slog.New(slog.DiscardHandler))
 	h := s.Handler()
 	do(t, h, exchange{token: oneRun, method: "LOCK", path: st, body: lock1})
-	post := func(size int) int {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second/4)
+	post := func(size int, patience time.Duration) int {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		body := fmt.Sprintf(`{"serial":1,"pad":%q}`, strings.Repeat("x", size))
 		req := httptest.NewRequestWithContext(ctx, http.MethodPost, st+"?ID=1", strings.NewReader(body))
@@ -152,15 +152,15 @@ func TestLargeBodiesHaveToFit(t *testing.T) {
 	if !s.bodies.TryAcquire(largeRoom) {
 		t.Fatal("there is no room at the beginning")
 	}
-	if got := post(2 << 20); got != http.StatusServiceUnavailable {
+	if got := post(2<<20, time.Second/4); got != http.StatusServiceUnavailable {
 		t.Errorf("a large state without room: %d, want 503", got)
 	}
-	if got := post(1 << 10); got != http.StatusOK {
+	if got := post(1<<10, time.Minute); got != http.StatusOK {
 		t.Errorf("a small state without room: %d, want 200", got)
 	}
 	s.bodies.Release(largeRoom)
 	for range 5 * largeRoom / maxState { // what has ended has given its room back
-		if got := post(2 << 20); got != http.StatusConflict && got != http.StatusOK {
+		if got := post(2<<20, time.Minute); got != http.StatusConflict && got != http.StatusOK {
 			t.Errorf("a large state: %d", got)
 		}
 	}
