@@ -37,6 +37,15 @@ func TestStateIsPrivate(t *testing.T) {
 	}
 	get(run.Status.PodName, &pod)
 	get(s.Runs(t, other)[0].Status.PodName, &stranger)
+	elsewhere := suite.NewSpace(t)
+	namesake := elsewhere.Workspace("app", map[string]string{"main.tf": "output \"x\" { value = 1 }\n"})
+	elsewhere.Create(t, namesake)
+	elsewhere.AwaitReady(t, namesake)
+	var foreigner corev1.Pod
+	name := elsewhere.Runs(t, namesake)[0].Status.PodName
+	if err := s.Get(t.Context(), client.ObjectKey{Namespace: elsewhere.Name, Name: name}, &foreigner); err != nil {
+		t.Fatal(err)
+	}
 	service := s.StateService(t)
 	own, others := s.Name+"/app/", s.Name+"/other/"
 	token := s.PodToken(t, &pod, kit.StateAudience)
@@ -51,6 +60,8 @@ func TestStateIsPrivate(t *testing.T) {
 		"another namespace":    {http.MethodGet, "default/app/state", token, 403},
 		"removal":              {http.MethodDelete, s.Name + "/app?uid=" + string(w.UID), token, 403},
 		"another Run":          {http.MethodPut, own + "runs/other/result", token, 403},
+		"another namespace's":  {http.MethodGet, own + "state", elsewhere.PodToken(t, &foreigner, kit.StateAudience), 403},
+		"an expired token":     {http.MethodGet, own + "state", s.ExpiredToken(t, &pod), 401},
 		"no token":             {http.MethodGet, own + "state", "", 401},
 		"nonsense":             {http.MethodGet, own + "state", "nonsense", 401},
 		"another audience":     {http.MethodGet, own + "state", s.PodToken(t, &pod, "vault"), 401},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -150,6 +151,27 @@ func TestStateServiceIsKilled(t *testing.T) {
 	s.Faults(t) // Terraform goes on at once, with nobody to give its state to
 	s.AwaitReady(t, w)
 	s.AwaitComponent(t, "plumbline-state")
+	expectOnce(t, s, 2)
+	if runs := s.Runs(t, w); len(runs) != 1 || runs[0].Status.Class != string(job.Applied) {
+		t.Errorf("it took %d Runs, the first ended as %s", len(runs), runs[0].Status.Class)
+	}
+	remove(t, s, w)
+}
+
+// TestStateServiceIsAway from before Terraform writes its state until it has nothing else to do: the state is kept for
+// it, and the Run ends well.
+func TestStateServiceIsAway(t *testing.T) {
+	s := suite.NewSpace(t)
+	w, _ := started(t, s)
+	replicas := s.Scale(t, kit.StateDeployment, 0)
+	back := sync.OnceFunc(func() { s.Scale(t, kit.StateDeployment, replicas) })
+	t.Cleanup(back)
+	s.AwaitComponent(t, kit.StateDeployment) // of which there is none now
+	s.Faults(t)
+	s.AwaitThings(t, 2) // nothing but the state is left to be done
+	back()
+	s.AwaitReady(t, w)
+	s.AwaitComponent(t, kit.StateDeployment)
 	expectOnce(t, s, 2)
 	if runs := s.Runs(t, w); len(runs) != 1 || runs[0].Status.Class != string(job.Applied) {
 		t.Errorf("it took %d Runs, the first ended as %s", len(runs), runs[0].Status.Class)

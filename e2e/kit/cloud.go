@@ -125,6 +125,22 @@ func (s *Space) Things(t testing.TB) map[string]string {
 	return all
 }
 
+// AwaitThings waits until so many are there.
+func (s *Space) AwaitThings(t testing.TB, want int) {
+	t.Helper()
+	ctx, cancel := s.deadline(t)
+	defer cancel()
+	err := s.until(ctx, func(context.Context) error {
+		if n := len(s.Things(t)); n != want {
+			return fmt.Errorf("there are %d", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("waiting for %d things: %v", want, err)
+	}
+}
+
 // Drift changes a thing behind Terraform's back.
 func (s *Space) Drift(t testing.TB, name, value string) {
 	t.Helper()

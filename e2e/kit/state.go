@@ -9,12 +9,16 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -140,6 +144,34 @@ func (s *Space) PodToken(t testing.TB, pod *corev1.Pod, audience string) string 
 		t.Fatalf("making a token: %v", err)
 	}
 	return token.Status.Token
+}
+
+// ExpiredToken is what PodToken made an hour before it ended, ten minutes ago: signed by the cluster's own key.
+func (s *Space) ExpiredToken(t testing.TB, pod *corev1.Pod) string {
+	t.Helper()
+	claims := jwt.MapClaims{}
+	fresh, _, err := jwt.NewParser().ParseUnverified(s.PodToken(t, pod, StateAudience), claims)
+	if err != nil {
+		t.Fatalf("reading a token: %v", err)
+	}
+	pem, err := os.ReadFile(filepath.Join(filepath.Dir(s.Cluster.Kubeconfig()), "pki", "serviceaccount.key"))
+	if err != nil {
+		t.Fatalf("reading the cluster's key: %v", err)
+	}
+	key, err := jwt.ParseRSAPrivateKeyFromPEM(pem)
+	if err != nil {
+		t.Fatalf("reading the cluster's key: %v", err)
+	}
+	ended := time.Now().Add(-10 * time.Minute)
+	began := ended.Add(-time.Hour).Unix()
+	claims["exp"], claims["iat"], claims["nbf"] = ended.Unix(), began, began
+	token := jwt.NewWithClaims(fresh.Method, claims)
+	token.Header["kid"] = fresh.Header["kid"]
+	signed, err := token.SignedString(key)
+	if err != nil {
+		t.Fatalf("signing a token: %v", err)
+	}
+	return signed
 }
 
 // StateAudience is the audience that the state service wants.
