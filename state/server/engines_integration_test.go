@@ -169,7 +169,7 @@ func TestEnginesMeetALock(t *testing.T) {
 
 // TestEnginesHaveNoWorkspaces: one Workspace is one state; Terraform's own workspaces are refused by the backend.
 func TestEnginesHaveNoWorkspaces(t *testing.T) {
-	withEngines(t, func(t *testing.T, e *engine) {
+	withEngines(t, func(_ *testing.T, e *engine) {
 		e.fails([]string{"workspaces not supported"}, "workspace", "new", "x")
 	})
 }
