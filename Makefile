@@ -32,7 +32,7 @@ demo: ## Show Plumbline at work on a real cluster, step by step
 	@go run ./e2e/demo
 
 test: $(ASSETS) images ## Test everything: unit, integration and, on a real node, end to end
-	@echo "testing everything: about half an hour" >&2
+	@echo "testing everything: about half an hour, with everything built" >&2
 	@go vet -tags integration,e2e ./... # compiles in parallel; the tests themselves run one package at a time
 	go test -tags integration,e2e -p 1 -timeout 60m ./...
 
