@@ -171,8 +171,8 @@ func TestLeaseShorterThanTheApply(t *testing.T) {
 	if expired == 0 {
 		t.Error("no Run was interrupted: the lease did not end during the apply, and this test shows nothing")
 	}
-	if n := s.Begun(t, cloud.Create); n != things || len(s.Things(t)) != things {
-		t.Errorf("%d things were created, and %d are there, want %d", n, len(s.Things(t)), things)
+	if n := s.Begun(t, cloud.Made); n != things || len(s.Things(t)) != things {
+		t.Errorf("%d things were made, and %d are there, want %d", n, len(s.Things(t)), things)
 	}
 	s.Faults(t)
 	remove(t, s, w)

@@ -24,7 +24,7 @@ type Run struct {
 
 	Spec RunSpec `json:"spec"`
 	// +optional
-	Status RunStatus `json:"status,omitempty"`
+	Status RunStatus `json:"status,omitzero"`
 }
 
 // RunList is a list of Runs.
@@ -93,7 +93,7 @@ type RunSpec struct {
 	Operation Operation `json:"operation,omitempty"`
 	// +kubebuilder:default={kind: Manual}
 	// +optional
-	Trigger Trigger `json:"trigger,omitempty"`
+	Trigger Trigger `json:"trigger,omitzero"`
 	// targets restricts the Run to these resource addresses and what they depend on.
 	// +optional
 	// +listType=set

@@ -22,7 +22,7 @@ type Workspace struct {
 
 	Spec WorkspaceSpec `json:"spec"`
 	// +optional
-	Status WorkspaceStatus `json:"status,omitempty"`
+	Status WorkspaceStatus `json:"status,omitzero"`
 }
 
 // WorkspaceList is a list of Workspaces.

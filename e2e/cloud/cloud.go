@@ -25,6 +25,9 @@ const (
 	Delete    = "delete"
 )
 
+// Made counts the things that were made. A create that is interrupted is begun, and nothing is made.
+const Made = "made"
+
 // Kind is a way to misbehave.
 type Kind string
 
@@ -84,7 +87,7 @@ type space struct {
 	mutex  sync.Mutex
 	things map[string]string
 	faults []Fault
-	begun  map[string]int
+	begun  map[string]int // by operation, and Made
 	tokens map[string]time.Time // until when each is good
 	// changed is closed and made anew whenever something changes: hanging and waiting callers look again.
 	changed chan struct{}
@@ -247,6 +250,7 @@ func (s *space) create(name, value string) error {
 		return ErrExists
 	}
 	s.things[name] = value
+	s.begun[Made]++
 	s.broadcast()
 	return nil
 }

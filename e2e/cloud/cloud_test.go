@@ -48,6 +48,7 @@ func TestThings(t *testing.T) {
 		{"PUT", "/spaces/a/things/x", "3", 200, ""},
 		{"GET", "/spaces/a/things", "", 200, `{"x":"3"}`},
 		{"GET", "/spaces/b/things", "", 200, `{}`},
+		{"GET", "/spaces/a/operations/made", "", 200, "1"}, // the one that was refused made nothing
 		{"DELETE", "/spaces/a/things/x", "", 200, ""},
 		{"GET", "/spaces/a/things", "", 200, `{}`},
 	} {

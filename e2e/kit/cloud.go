@@ -109,7 +109,7 @@ func (s *Space) AwaitBegun(t testing.TB, op string, times int) {
 	}
 }
 
-// Begun is how often the provider began an operation.
+// Begun is how often the provider began an operation, or for cloud.Made how many things were made.
 func (s *Space) Begun(t testing.TB, op string) int {
 	t.Helper()
 	var n int
