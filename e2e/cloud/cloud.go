@@ -87,7 +87,7 @@ type space struct {
 	mutex  sync.Mutex
 	things map[string]string
 	faults []Fault
-	begun  map[string]int // by operation, and Made
+	begun  map[string]int       // by operation, and Made
 	tokens map[string]time.Time // until when each is good
 	// changed is closed and made anew whenever something changes: hanging and waiting callers look again.
 	changed chan struct{}
