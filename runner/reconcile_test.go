@@ -175,6 +175,27 @@ func TestADriftCheckThatFindsNothingCostsSixWrites(t *testing.T) {
 	}
 }
 
+// TestARunThatIsAlwaysDueStarvesNothing: where Runs take longer than the schedule leaves between them, the outputs are
+// written and the history is pruned all the same.
+func TestARunThatIsAlwaysDueStarvesNothing(t *testing.T) {
+	w := newWorld(t, vpn().Schedule("@every 1m").Obj())
+	for range 9 {
+		w.settle()
+		w.clock.Step(2 * time.Minute)
+		for _, p := range w.live() {
+			w.finish(p, job.Result{Class: job.Applied})
+		}
+	}
+	w.settle()
+	var s corev1.Secret
+	if !w.get("vpn-outputs", &s) || string(s.Data["ip"]) != "10.0.0.1" {
+		t.Errorf("outputs are %q", s.Data)
+	}
+	if n := len(w.runs()); n > 5 {
+		t.Errorf("%d Runs are kept, want 3 that are over, the last one and the one that goes on at most", n)
+	}
+}
+
 // settleUntilNextTick ends what the present tick asks for.
 func (w *world) settleUntilNextTick() {
 	w.t.Helper()

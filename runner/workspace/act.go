@@ -33,7 +33,8 @@ var (
 func (r *Reconciler) act(ctx context.Context, in Input, d Decision) (released bool, err error) {
 	switch d.Do {
 	case Create:
-		return false, r.create(ctx, in, d)
+		// The outputs of the last Run come first: where the next one is always due already, there is no other time.
+		return false, errors.Join(r.outputs(ctx, in), r.create(ctx, in, d))
 	case Cancel:
 		return false, r.cancel(ctx, in.Active)
 	case Dismantle:

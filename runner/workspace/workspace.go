@@ -78,7 +78,7 @@ func (r *Reconciler) conclude(ctx context.Context, in Input, d Decision, acted e
 	if acted != nil {
 		return ctrl.Result{}, acted
 	}
-	if d.Do == Wait && in.Active == nil {
+	if in.Active == nil && (d.Do == Wait || d.Do == Create) {
 		if err := r.prune(ctx, in); err != nil {
 			return ctrl.Result{}, err
 		}
