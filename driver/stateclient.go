@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/internal/trust"
 )
 
 // tryLimit ends one try at the state service; how long to go on trying is the context's matter.
@@ -52,14 +52,11 @@ type answer struct {
 }
 
 func newStateClient(cfg Config, log *logWriter, trusted []byte) (*stateClient, error) {
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: poolOf(trusted)}
-	if ca := cfg.Params.State.CA; ca != "" {
-		tlsConfig.RootCAs = x509.NewCertPool()
-		if !tlsConfig.RootCAs.AppendCertsFromPEM([]byte(ca)) {
-			return nil, invalid("the state service's CA bundle has no certificate in it")
-		}
-		tlsConfig.RootCAs.AppendCertsFromPEM(trusted)
+	roots, err := trust.Roots([]byte(cfg.Params.State.CA), trusted)
+	if err != nil {
+		return nil, invalid("the state service: %v", err)
 	}
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	p := cfg.Params
 	return &stateClient{
 		base: strings.TrimSuffix(p.State.URL, "/") +

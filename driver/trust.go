@@ -2,7 +2,6 @@ package driver
 
 import (
 	"bytes"
-	"crypto/x509"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,19 +41,6 @@ func (r *run) readTrust() error {
 	}
 	r.trusted = trusted
 	return nil
-}
-
-// poolOf are the system's CAs and those in a bundle; nil, which stands for the system's, if there is none.
-func poolOf(bundle []byte) *x509.CertPool {
-	if len(bundle) == 0 {
-		return nil
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool() // an image without any
-	}
-	pool.AppendCertsFromPEM(bundle)
-	return pool
 }
 
 // trustEnv joins what is trusted with the system's CAs in a file, and is what leads Terraform, its providers and git

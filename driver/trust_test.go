@@ -1,13 +1,14 @@
 package driver
 
 import (
-	"crypto/x509"
-	"encoding/pem"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/plumbline-dev/plumbline/driver/credentials"
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
@@ -20,15 +21,26 @@ func (b *bench) trust(name, content string) {
 	b.must(os.WriteFile(filepath.Join(b.cfg.Paths.Trust, file), []byte(content), 0o600))
 }
 
-// TestTrustReachesTerraformAndTheStateService: the one by its environment; the other is of that very CA here.
-func TestTrustReachesTerraformAndTheStateService(t *testing.T) {
+// TestTrustReachesEverybody: Terraform by its environment, the clients of Vault and of the state service, which is of that
+// very CA here.
+func TestTrustReachesEverybody(t *testing.T) {
 	b := newBench(t)
 	b.useFake("environ")
 	b.trust(`ConfigMap "ca", key "ca.crt"`, b.state.ca())
 	b.cfg.Params.State.CA = ""
-	b.credential("cloud", map[string]string{"AWS_CA_BUNDLE": "/mine"})
+	b.credential("mine", map[string]string{"AWS_CA_BUNDLE": "/mine"})
+	v, trusted := b.useVault(cloudCredential()), ""
+	v.answers["aws/creds/deployer"] = leased(time.Hour, true)
+	login := b.cfg.Login
+	b.cfg.Login = func(ctx context.Context, cfg credentials.Config) (Session, error) {
+		trusted = string(cfg.Trusted)
+		return login(ctx, cfg)
+	}
 	if got := b.run(t.Context()); got.Class != job.NoChanges {
 		t.Fatalf("%s: %s", got.Class, got.Message)
+	}
+	if strings.TrimSpace(trusted) != strings.TrimSpace(b.state.ca()) {
+		t.Errorf("the client of Vault was given %q to trust", trusted)
 	}
 	environ, err := os.ReadFile(filepath.Join(b.cfg.Paths.Work, "environ"))
 	b.must(err)
@@ -66,15 +78,4 @@ func TestTrustIsChecked(t *testing.T) {
 		t.Errorf("%s: %s", got.Class, got.Message)
 	}
 	b.checkReports(got)
-}
-
-func TestPoolOf(t *testing.T) {
-	s := newFakeState(t)
-	pool := poolOf(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
-	if _, err := s.Certificate().Verify(x509.VerifyOptions{Roots: pool}); err != nil {
-		t.Error(err)
-	}
-	if poolOf(nil) != nil {
-		t.Error("no bundle stands for something else than the system's CAs")
-	}
 }

@@ -118,7 +118,7 @@ func (r *run) logIn(ctx context.Context) error {
 		}
 		s, err := r.Login(ctx, credentials.Config{
 			Address: v.Address, AuthPath: v.AuthPath, Namespace: v.Namespace, Role: role, CA: []byte(v.CA),
-			TokenFile: r.Paths.VaultToken, MaxTTL: v.MaxTTL, Log: r.log.printf, RetryDelay: r.RetryDelay,
+			Trusted: r.trusted, TokenFile: r.Paths.VaultToken, MaxTTL: v.MaxTTL, Log: r.log.printf, RetryDelay: r.RetryDelay,
 		})
 		if err != nil {
 			return err

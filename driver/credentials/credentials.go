@@ -27,6 +27,8 @@ type Config struct {
 	Role string
 	// CA is a PEM bundle that the server's certificate is checked against; the system's roots when empty.
 	CA []byte
+	// Trusted is a PEM bundle of CAs that are trusted beside those.
+	Trusted []byte
 	// TokenFile holds the ServiceAccount's token; it is read anew at each login, for the kubelet renews it.
 	TokenFile string
 	// MaxTTL is what the login token's time to live is cut to, so that it ends by itself if this process can't end it;

@@ -37,7 +37,7 @@ func Login(ctx context.Context, cfg Config) (*Session, error) {
 	}
 	client, err := vault.New(vault.Config{
 		Address: cfg.Address, AuthPath: cfg.AuthPath, Namespace: cfg.Namespace, Role: cfg.Role, CA: cfg.CA,
-		TokenFile: cfg.TokenFile, Log: cfg.Log, RetryDelay: cfg.RetryDelay,
+		Trusted: cfg.Trusted, TokenFile: cfg.TokenFile, Log: cfg.Log, RetryDelay: cfg.RetryDelay,
 	})
 	if err != nil {
 		return nil, classed(err)

@@ -9,7 +9,6 @@ package vault
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/openbao/openbao/api/v2"
+
+	"github.com/plumbline-dev/plumbline/internal/trust"
 )
 
 const (
@@ -45,6 +46,8 @@ type Config struct {
 	Role string
 	// CA is a PEM bundle that the server's certificate is checked against; the system's roots when empty.
 	CA []byte
+	// Trusted is a PEM bundle of CAs that are trusted beside those.
+	Trusted []byte
 	// TokenFile holds the ServiceAccount's token; it is read anew at each login, for the kubelet renews it.
 	TokenFile string
 	// Log gets lines for people, with nothing secret in them; nil discards them.
@@ -78,13 +81,11 @@ func New(cfg Config) (*Client, error) {
 	if !ok || settings.Error != nil {
 		return nil, fmt.Errorf("making a client of Vault: %w", errors.Join(settings.Error, errors.ErrUnsupported))
 	}
-	if len(cfg.CA) > 0 {
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(cfg.CA) {
-			return nil, cfg.unavailable(&failure{text: "the CA bundle has no certificate in it"})
-		}
-		transport.TLSClientConfig.RootCAs = roots
+	roots, err := trust.Roots(cfg.CA, cfg.Trusted)
+	if err != nil {
+		return nil, cfg.unavailable(&failure{text: err.Error()})
 	}
+	transport.TLSClientConfig.RootCAs = roots
 	client, err := api.NewClient(settings)
 	if err != nil {
 		return nil, cfg.unavailable(&failure{text: "that is no address of a server"})

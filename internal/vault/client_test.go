@@ -303,6 +303,10 @@ func TestTrust(t *testing.T) {
 	if _, err := loggedIn(t, cfg).Read(t.Context(), "a", nil); err != nil {
 		t.Errorf("with its CA: got %v", err)
 	}
+	cfg.CA, cfg.Trusted = nil, cfg.CA
+	if _, err := loggedIn(t, cfg).Read(t.Context(), "a", nil); err != nil {
+		t.Errorf("with its CA among those that are trusted beside the system's: got %v", err)
+	}
 	cfg.CA = []byte("none")
 	if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), "no certificate in it") {
 		t.Errorf("with a CA that is none: got %v", err)
