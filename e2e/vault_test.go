@@ -60,12 +60,12 @@ var userAndPassword = asVariables(map[string]string{"username": "username", "pas
 // left when the Run has ended.
 func TestVault(t *testing.T) {
 	t.Parallel()
-	for _, mount := range []string{"auth/kubernetes", "auth/jwt"} {
+	for mount, bundle := range map[string]bool{"auth/kubernetes": false, "auth/jwt": true} {
 		t.Run(strings.TrimPrefix(mount, "auth/"), func(t *testing.T) {
 			t.Parallel()
 			v, s := suite.Vault(t), suite.NewSpace(t)
 			s.Create(t, deployerAccount(s)...)
-			class := s.VaultClass(t, v, func(server *v1alpha1.VaultServer) { server.AuthPath = mount })
+			class := classOf(t, s, v, mount, bundle)
 			users, note := v.Grant(t, s, 5*time.Minute, time.Hour), v.Keep(t, s, "written on a note")
 			hcl := configMap + databaseUser + `output "note" {
   value     = file("/var/run/plumbline/credentials/note.txt")
@@ -98,6 +98,22 @@ func TestVault(t *testing.T) {
 			remove(t, s, w)
 			v.AwaitLeases(t, s, users, 0)
 		})
+	}
+}
+
+// classOf is one whose Vault is asked at a mount, and known by the class or by a bundle in the Space alone.
+func classOf(t *testing.T, s *kit.Space, v *kit.Vault, mount string, bundle bool) func(*v1alpha1.Workspace) {
+	t.Helper()
+	if !bundle {
+		return s.VaultClass(t, v, func(server *v1alpha1.VaultServer) { server.AuthPath = mount })
+	}
+	s.Create(t, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "vault-ca"}, Data: map[string]string{"ca.crt": string(v.CA())},
+	})
+	use := s.VaultClass(t, v, func(server *v1alpha1.VaultServer) { server.AuthPath, server.CABundle = mount, "" })
+	return func(w *v1alpha1.Workspace) {
+		use(w)
+		w.Spec.Trust = []v1alpha1.TrustBundle{{ConfigMapName: "vault-ca", Key: "ca.crt"}}
 	}
 }
 

@@ -4,15 +4,14 @@ package state_test
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -45,23 +44,27 @@ func TestPromisesOverKube(t *testing.T) {
 	statetest.Run(t, 2, func(t *testing.T) state.Store { return kube.New(c, newNamespace(t)) })
 }
 
-// Writes of four chunks each, cut at bytes all along the way to the API server.
+// Writes of four chunks each, cut at bytes all along the way to the API server. Each is followed by a futile clean-up of
+// ten seconds, so they are made side by side.
 func TestWritesOverKubeThatAreCut(t *testing.T) {
-	u, err := url.Parse(config.Host)
-	if err != nil {
-		t.Fatal(err)
+	const parts = 10
+	for part := range parts {
+		t.Run(fmt.Sprintf("part %d", part), func(t *testing.T) {
+			t.Parallel()
+			line := statetest.NewLine(t, strings.TrimPrefix(config.Host, "https://"))
+			far := rest.CopyConfig(config)
+			far.Host = "https://" + line.Address()
+			through, err := server.NewKubeClient(far)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ns := newNamespace(t)
+			statetest.Torn(t, statetest.Cuts{
+				Line: line, Direct: kube.New(kubeClient(t), ns), Through: kube.New(through, ns),
+				Size: 3 << 20, Points: 60, Part: part, Parts: parts,
+			})
+		})
 	}
-	line := statetest.NewLine(t, cmp.Or(u.Host, config.Host))
-	far := rest.CopyConfig(config)
-	far.Host = "https://" + line.Address()
-	through, err := server.NewKubeClient(far)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns := newNamespace(t)
-	statetest.Torn(t, statetest.Cuts{
-		Line: line, Direct: kube.New(kubeClient(t), ns), Through: kube.New(through, ns), Size: 3 << 20, Points: 40,
-	})
 }
 
 // What is at rest in the cluster is sealed, and a server without the key, or with another, doesn't start.

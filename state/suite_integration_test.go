@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/internal/testkit"
 	"github.com/plumbline-dev/plumbline/state"
 	"github.com/plumbline-dev/plumbline/state/server"
 	"github.com/plumbline-dev/plumbline/state/store/kube"
@@ -37,7 +38,11 @@ import (
 var config *rest.Config
 
 func TestMain(m *testing.M) {
-	code, err := withCluster(m.Run)
+	code := 1
+	err := testkit.SideBySide(10)
+	if err == nil {
+		code, err = withCluster(m.Run)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

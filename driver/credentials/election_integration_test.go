@@ -15,6 +15,7 @@ import (
 // TestElections has workers do all that a Run does, again and again, while leaders step down, are killed and sealed.
 // Each call ends well, and no lease stays.
 func TestElections(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 3)
 	const creds = "database/creds/hour"
 	ctx, stop := context.WithCancel(t.Context())
@@ -114,6 +115,7 @@ func (w *world) cycle(t *testing.T, cfg Config) error {
 
 // A lease outlives an election that takes longer than its renewal has time for, and a cluster without a quorum is told.
 func TestKeepWithoutAQuorum(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 3)
 	s := w.login(t, "deployer")
 	w.fetch(t, s, "database/creds/short")

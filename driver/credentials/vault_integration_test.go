@@ -20,6 +20,7 @@ import (
 )
 
 func TestRealVault(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1)
 	for _, test := range []struct {
 		name string

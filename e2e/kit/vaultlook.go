@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openbao/openbao/api/v2"
+
 	"github.com/plumbline-dev/plumbline/e2e/vaultserver"
 )
 
@@ -110,6 +112,30 @@ func (v *Vault) Keep(t testing.TB, s *Space, value string) string {
 		t.Fatal(err)
 	}
 	return "secret/data/" + s.Name
+}
+
+// StaticUser is the path of the database engine's static role: one user whose password Vault changes.
+const StaticUser = "database/static-creds/fixed"
+
+// StaticPassword is the static role's, as it is now.
+func (v *Vault) StaticPassword(t testing.TB) string {
+	t.Helper()
+	answer, err := v.Ask(t.Context(), func(ctx context.Context, c *api.Client) (*api.Secret, error) {
+		return c.Logical().ReadWithContext(ctx, StaticUser)
+	})
+	if err != nil || answer == nil {
+		t.Fatalf("reading %s: %v", StaticUser, err)
+	}
+	password, _ := answer.Data["password"].(string)
+	return password
+}
+
+// Rotate gives the static role another password.
+func (v *Vault) Rotate(t testing.TB) {
+	t.Helper()
+	if err := v.WriteAll(t.Context(), write("database/rotate-role/fixed", nil)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func write(path string, d data) vaultserver.Write { return vaultserver.Write{Path: path, Data: d} }

@@ -21,6 +21,8 @@ type Cuts struct {
 	Through, Direct state.Store
 	// Size of a state, and at how many bytes of a write's conversation it is cut.
 	Size, Points int
+	// Part takes each Parts-th of the points only, so that several tests can share them; with no Parts it takes all.
+	Part, Parts int
 }
 
 // Torn cuts writes of a state's versions at bytes all along the way: the newest complete version is served each time,
@@ -38,13 +40,13 @@ func Torn(t *testing.T, c Cuts) {
 		torn.goOn(c.Through)
 		whole = c.Line.Sent() - before
 	}
-	for i := range c.Points {
+	for i := c.Part; i < c.Points; i += max(1, c.Parts) {
 		// A little beyond the end too, where the answer alone is lost.
 		torn.cut(1 + whole*int64(i)*11/10/int64(c.Points))
 		torn.goOn(c.Direct)
 	}
 	t.Logf("%d writes of %d bytes, cut along %d bytes: %d not done, %d done without an answer, %d done",
-		c.Points, c.Size, whole, torn.kept, torn.unknown, torn.done)
+		torn.kept+torn.unknown+torn.done, c.Size, whole, torn.kept, torn.unknown, torn.done)
 	if torn.kept == 0 {
 		t.Error("no cut came in time: nothing was shown")
 	}
