@@ -217,8 +217,6 @@ func TestKilledDriverIsRevoked(t *testing.T) {
 	t.Logf("revoked %.1f s after the Pod was killed", time.Since(began).Seconds())
 	s.AwaitRun(t, w, "lost", ended(job.PodLost))
 	s.Faults(t)
-	s.Change(t, w, func() { w.Spec.Suspend = false })
-	s.AwaitReady(t, w)
 }
 
 // TestCredentialsThatCannotBeHad say so within one attempt, by path and role, and heal by themselves.

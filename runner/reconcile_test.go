@@ -220,6 +220,8 @@ func TestAPodThatIsNotOursIsNoPodOfOurs(t *testing.T) {
 	w.settle()
 	w.clock.Step(10 * time.Second) // whoever wrote the intent may take a while to create the Pod
 	w.settle()
+	w.clock.Step(10 * time.Second) // and its node to end it
+	w.settle()
 	r := w.runs()[0]
 	if r.Status.Class != string(job.PodLost) {
 		t.Errorf("the Run says %q: %s", r.Status.Class, r.Status.Message)

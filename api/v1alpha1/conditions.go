@@ -24,6 +24,8 @@ const (
 	ReasonRunning = "Running"
 	// ReasonCanceling: the Pod was asked to end.
 	ReasonCanceling = "Canceling"
+	// ReasonPodGone: the Pod is gone and left no result, and its node may still be ending it.
+	ReasonPodGone = "PodGone"
 	// ReasonProgressing: the Workspace has a Run that goes on or is about to be made.
 	ReasonProgressing = "Progressing"
 	// ReasonRetrying: the last Run failed and another follows by itself.

@@ -140,6 +140,9 @@ type RunStatus struct {
 	Duration string `json:"duration,omitempty"`
 	// +optional
 	PodName string `json:"podName,omitempty"`
+	// podGoneAt is when the Pod was first found gone without a result.
+	// +optional
+	PodGoneAt *metav1.Time `json:"podGoneAt,omitempty"`
 	// inputsDigest of the files the Run was given.
 	// +optional
 	InputsDigest string `json:"inputsDigest,omitempty"`

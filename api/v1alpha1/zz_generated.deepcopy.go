@@ -502,6 +502,10 @@ func (in *RunStatus) DeepCopyInto(out *RunStatus) {
 		in, out := &in.FinishedAt, &out.FinishedAt
 		*out = (*in).DeepCopy()
 	}
+	if in.PodGoneAt != nil {
+		in, out := &in.PodGoneAt, &out.PodGoneAt
+		*out = (*in).DeepCopy()
+	}
 	if in.Changes != nil {
 		in, out := &in.Changes, &out.Changes
 		*out = new(Changes)

@@ -87,6 +87,12 @@ func (b *RunBuilder) Launched(at time.Time) *RunBuilder {
 	return b.condition(metav1.ConditionUnknown, v1alpha1.ReasonLaunching, "")
 }
 
+// PodGone says since when the Pod is gone.
+func (b *RunBuilder) PodGone(at time.Time) *RunBuilder {
+	b.r.Status.PodGoneAt = &metav1.Time{Time: at}
+	return b
+}
+
 // Pending notes what the Run waits for.
 func (b *RunBuilder) Pending(why string) *RunBuilder {
 	return b.condition(metav1.ConditionUnknown, v1alpha1.ReasonPending, why)

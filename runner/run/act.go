@@ -34,6 +34,9 @@ func (r *Reconciler) act(ctx context.Context, in Input, d Decision) error {
 	switch d.Do {
 	case Note, End:
 		note(in.Run, d.Reason, d.Message)
+		if d.Gone && in.Run.Status.PodGoneAt == nil {
+			in.Run.Status.PodGoneAt = &metav1.Time{Time: in.Now}
+		}
 	case Finish, Abandon:
 		given(in)
 		if d.Result == nil {

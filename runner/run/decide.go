@@ -22,6 +22,10 @@ const (
 	// creating is how long whoever wrote the intent to launch may take to create the Pod before it counts as lost: with
 	// two controllers at work (one that has just lost its lease, and its successor) the other one may be about to.
 	creating = 5 * time.Second
+	// dying is how long a Pod counts as at work after it is gone from the API server: one that was deleted by force is
+	// gone there before its node has ended it, which takes the kubelet two seconds or a little more. Until then Terraform
+	// may be saving what it did, under a lock that must not pass over.
+	dying = 6 * time.Second
 	// overtime is added to the Pod's own deadline before the controller ends a Run whose kubelet didn't.
 	overtime = 5 * time.Minute
 )
@@ -70,6 +74,8 @@ type Decision struct {
 	Class   job.Class
 	Message string
 	Result  *job.Result
+	// Gone says that the Pod was found gone, which is noted with its time.
+	Gone bool
 	// Recheck is when to look again though nothing is seen to happen; zero for never.
 	Recheck time.Duration
 }
@@ -119,7 +125,7 @@ func afterLaunch(in Input) Decision {
 		if age := in.Now.Sub(in.Run.Status.StartedAt.Time); age < creating {
 			return Decision{Do: Note, Reason: v1alpha1.ReasonLaunching, Message: launching(in.Run), Recheck: creating - age}
 		}
-		return finish(in, job.PodLost, "the Pod is gone and left no result", nil)
+		return lost(in)
 	}
 	o := pod.Observe(in.Pod, in.Now)
 	switch {
@@ -137,6 +143,19 @@ func afterLaunch(in Input) Decision {
 		return Decision{Do: End, Reason: v1alpha1.ReasonCanceling, Message: "the Pod was asked to stop"}
 	}
 	return ongoing(in, o)
+}
+
+// lost is a Pod that is gone and left no result.
+func lost(in Input) Decision {
+	since := in.Now
+	if at := in.Run.Status.PodGoneAt; at != nil {
+		since = at.Time
+	}
+	if left := dying - in.Now.Sub(since); left > 0 {
+		return Decision{Do: Note, Reason: v1alpha1.ReasonPodGone, Recheck: left, Gone: true,
+			Message: fmt.Sprintf("Pod %s is gone and left no result; its node may still be ending it", in.Run.Status.PodName)}
+	}
+	return finish(in, job.PodLost, "the Pod is gone and left no result", nil)
 }
 
 // unexplained: the driver was asked to stop and can't know by whom; its Pod will say so in a moment, when it ends.
