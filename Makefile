@@ -26,15 +26,20 @@ export KUBEBUILDER_ASSETS := $(ASSETS)
 
 GENERATED := api/v1alpha1/zz_generated.deepcopy.go deploy/crds deploy/chart/crds deploy/install.yaml
 
-.PHONY: demo test unit integration e2e lint generate verify images up down bench help
+# What needs the real node, of which a machine has one.
+NODE_TESTS := ./e2e ./e2e/cluster
+
+.PHONY: demo test unit integration e2e others lint generate verify images up down bench help
 
 demo: ## Show Plumbline at work on a real cluster, step by step
 	@go run ./e2e/demo
 
+# The node's tests and all others go side by side, each one package at a time: the former wait for Pods, the latter for
+# servers. make ends when both have, and fails when one of them did.
 test: $(ASSETS) images ## Test everything: unit, integration and, on a real node, end to end
-	@echo "testing everything: about half an hour, with everything built" >&2
-	@go vet -tags integration,e2e ./... # compiles in parallel; the tests themselves run one package at a time
-	go test -tags integration,e2e -p 1 -timeout 60m ./...
+	@echo "testing everything: about twenty minutes, with everything built" >&2
+	@go vet -tags integration,e2e ./... # compiles in parallel
+	@$(MAKE) -j 2 e2e others
 
 unit: ## Test what needs nothing but Go
 	go test ./...
@@ -43,7 +48,10 @@ integration: $(ASSETS) ## Test against a real API server and etcd
 	go test -tags integration -timeout 15m ./...
 
 e2e: $(ASSETS) images ## Test on a real node
-	go test -tags e2e -p 1 -timeout 40m ./e2e/...
+	go test -tags integration,e2e -p 1 -timeout 60m $(NODE_TESTS)
+
+others: $(ASSETS)
+	go test -tags integration,e2e -p 1 -timeout 60m $$(go list ./... | grep -vxF "$$(go list $(NODE_TESTS))")
 
 lint: ## Check the house rules
 	@linter=$$($(tool) golangci-lint); "$$linter" run ./...
