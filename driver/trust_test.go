@@ -21,8 +21,8 @@ func (b *bench) trust(name, content string) {
 	b.must(os.WriteFile(filepath.Join(b.cfg.Paths.Trust, file), []byte(content), 0o600))
 }
 
-// TestTrustReachesEverybody: Terraform by its environment, the clients of Vault and of the state service, which is of that
-// very CA here.
+// TestTrustReachesEverybody: Terraform by its environment, the clients of Vault and of the state service, which is of
+// that very CA here.
 func TestTrustReachesEverybody(t *testing.T) {
 	b := newBench(t)
 	b.useFake("environ")

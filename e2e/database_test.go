@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 	"github.com/plumbline-dev/plumbline/e2e/kit"
 )
 
-// inDatabase keeps the state in PostgreSQL, in a schema of the Space's, as whoever the environment says. All of them act
-// as one group, which owns what they make.
+// inDatabase keeps the state in PostgreSQL, in a schema of the Space's, as whoever the environment says. All of them
+// act as one group, which owns what they make.
 func inDatabase(s *kit.Space, v *kit.Vault) func(*v1alpha1.Workspace) {
 	return func(w *v1alpha1.Workspace) {
 		w.Spec.Backend = &v1alpha1.Backend{Type: "pg", Config: map[string]apiextensionsv1.JSON{
@@ -49,7 +50,7 @@ func TestUsersOfADatabase(t *testing.T) {
 		s.Faults(t, cloud.Fault{Op: cloud.Configure, Kind: cloud.HangExpired})
 		first := v.StaticPassword(t)
 		s.IssueToken(t, first, time.Hour)
-		w := lifeInDatabase(t, s, v, kit.StaticUser, map[string]string{"CLOUD_TOKEN": "password"})
+		w := lifeInDatabase(t, s, kit.StaticUser, map[string]string{"CLOUD_TOKEN": "password"})
 		v.Rotate(t)
 		second := v.StaticPassword(t)
 		if first == second {
@@ -64,7 +65,7 @@ func TestUsersOfADatabase(t *testing.T) {
 		t.Parallel()
 		s := suite.NewSpace(t)
 		users := v.Grant(t, s, 5*time.Minute, time.Hour)
-		w := lifeInDatabase(t, s, v, users, nil)
+		w := lifeInDatabase(t, s, users, nil)
 		first := string(outputsOf(t, s, "app-outputs")["user"])
 		again(t, s, w)
 		if second := string(outputsOf(t, s, "app-outputs")["user"]); first == "" || first == second {
@@ -78,14 +79,11 @@ func TestUsersOfADatabase(t *testing.T) {
 
 // lifeInDatabase applies a Workspace that has its user from a path of Vault's, for the state and for more of the
 // environment.
-func lifeInDatabase(
-	t *testing.T, s *kit.Space, v *kit.Vault, path string, more map[string]string,
-) *v1alpha1.Workspace {
+func lifeInDatabase(t *testing.T, s *kit.Space, path string, more map[string]string) *v1alpha1.Workspace {
 	t.Helper()
+	v := suite.Vault(t)
 	env := map[string]string{"PGUSER": "username", "PGPASSWORD": "password"}
-	for name, field := range more {
-		env[name] = field
-	}
+	maps.Copy(env, more)
 	w := s.Workspace("app", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1") + whoIAm},
 		s.VaultClass(t, v), inDatabase(s, v), withCredentials(
 			fromVault("database", path, asEnv(env), asVariables(map[string]string{"username": "username"}))))

@@ -17,36 +17,38 @@ import (
 	"github.com/plumbline-dev/plumbline/e2e/kit"
 )
 
-// TestElections: two dozen Runs while Vault's leader steps down or is killed every few seconds. All end well by
-// themselves, and leave no lease. It harms what all share, so it is not parallel.
+// TestElections: a hundred Runs while the leader of a Vault of its own steps down or is killed every few seconds. All
+// end well by themselves, and leave no lease.
 func TestElections(t *testing.T) {
-	const workspaces, each = 6, 4
-	v, s := suite.Vault(t), suite.NewSpace(t)
+	t.Parallel()
+	const workspaces, each = 6, 17
+	v, s := suite.OwnVault(t), suite.NewSpace(t)
 	s.Patience = 4 * time.Minute
 	users := v.Grant(t, s, 5*time.Minute, time.Hour)
 	class := s.VaultClass(t, v)
 	stop := unrest(t, v)
 	var all []*v1alpha1.Workspace
 	for i := range workspaces {
-		w := s.Workspace(fmt.Sprintf("w%d", i), map[string]string{"main.tf": databaseUser}, class,
+		all = append(all, s.Workspace(fmt.Sprintf("w%d", i), map[string]string{"main.tf": databaseUser}, class,
 			withCredentials(fromVault("database", users, userAndPassword)), func(w *v1alpha1.Workspace) {
 				w.Spec.History = &v1alpha1.History{Succeeded: new(int32(100)), Failed: new(int32(100))}
-			})
-		s.Create(t, w)
-		all = append(all, w)
+			}))
 	}
-	for round := range each {
-		if round > 0 {
-			for _, w := range all {
-				s.Rerun(t, w, fmt.Sprint(round))
-			}
-		}
+	t.Run("Runs", func(t *testing.T) {
 		for _, w := range all {
-			kit.Await(t, s, w, func(w *v1alpha1.Workspace) bool {
-				return kit.Ready(w) && (round == 0 || w.Status.LastRerun == fmt.Sprint(round))
+			t.Run(w.Name, func(t *testing.T) {
+				t.Parallel()
+				s.Create(t, w)
+				s.AwaitReady(t, w)
+				for round := range each - 1 {
+					s.Rerun(t, w, fmt.Sprint(round))
+					kit.Await(t, s, w, func(w *v1alpha1.Workspace) bool {
+						return kit.Ready(w) && w.Status.LastRerun == fmt.Sprint(round)
+					})
+				}
 			})
 		}
-	}
+	})
 	t.Logf("meanwhile: %s", stop())
 	count := map[string]int{}
 	for _, w := range all {

@@ -146,3 +146,24 @@ func TestNoImage(t *testing.T) {
 	remove(t, s, w)
 	s.AwaitNoPods(t)
 }
+
+// TestFiveMinutesWithoutTheStateService in mid-apply: Terraform itself gives up, and its state is kept until it can be
+// saved. The Run ends well.
+func TestFiveMinutesWithoutTheStateService(t *testing.T) {
+	t.Parallel()
+	s := suite.NewSpace(t)
+	s.Patience = 3 * time.Minute // the driver asks again with a backoff
+	w, run := started(t, s)
+	heal := s.CutOff(t, run)
+	s.Faults(t)
+	s.AwaitThings(t, 2) // nothing but the state is left to be done
+	kit.Last(t, 5*time.Minute)
+	kit.Await(t, s, run, func(r *v1alpha1.Run) bool { return r.Status.FinishedAt == nil })
+	heal()
+	s.AwaitReady(t, w)
+	expectOnce(t, s, 2)
+	if runs := s.Runs(t, w); len(runs) != 1 || runs[0].Status.Class != string(job.Applied) {
+		t.Errorf("it took %d Runs, the first ended as %s", len(runs), runs[0].Status.Class)
+	}
+	remove(t, s, w)
+}

@@ -65,7 +65,7 @@ func TestVault(t *testing.T) {
 			t.Parallel()
 			v, s := suite.Vault(t), suite.NewSpace(t)
 			s.Create(t, deployerAccount(s)...)
-			class := classOf(t, s, v, mount, bundle)
+			class := classOf(t, s, mount, bundle)
 			users, note := v.Grant(t, s, 5*time.Minute, time.Hour), v.Keep(t, s, "written on a note")
 			hcl := configMap + databaseUser + `output "note" {
   value     = file("/var/run/plumbline/credentials/note.txt")
@@ -102,8 +102,9 @@ func TestVault(t *testing.T) {
 }
 
 // classOf is one whose Vault is asked at a mount, and known by the class or by a bundle in the Space alone.
-func classOf(t *testing.T, s *kit.Space, v *kit.Vault, mount string, bundle bool) func(*v1alpha1.Workspace) {
+func classOf(t *testing.T, s *kit.Space, mount string, bundle bool) func(*v1alpha1.Workspace) {
 	t.Helper()
+	v := suite.Vault(t)
 	if !bundle {
 		return s.VaultClass(t, v, func(server *v1alpha1.VaultServer) { server.AuthPath = mount })
 	}
@@ -123,18 +124,9 @@ func parameters(namespace string) map[string]apiextensionsv1.JSON {
 
 // deployerAccount may manage ConfigMaps; Vault makes tokens of it.
 func deployerAccount(s *kit.Space) []client.Object {
-	name := metav1.ObjectMeta{Name: kit.Deployer}
-	return []client.Object{
-		&corev1.ServiceAccount{ObjectMeta: name},
-		&rbacv1.Role{ObjectMeta: name, Rules: []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"*"}},
-		}},
-		&rbacv1.RoleBinding{
-			ObjectMeta: name,
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: kit.Deployer},
-			Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: kit.Deployer, Namespace: s.Name}},
-		},
-	}
+	return account(s, kit.Deployer, rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"*"},
+	})
 }
 
 // inCluster tells the kubectl provider where the API server is.

@@ -10,8 +10,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
@@ -107,5 +109,19 @@ func expectOnce(t *testing.T, s *kit.Space, creates int) {
 	}
 	if n := s.Begun(t, cloud.Create); n != creates {
 		t.Errorf("the provider was asked to create %d times, want %d: something was lost or doubled", n, creates)
+	}
+}
+
+// account is a ServiceAccount that may do this in the Space.
+func account(s *kit.Space, name string, rules ...rbacv1.PolicyRule) []client.Object {
+	meta := metav1.ObjectMeta{Name: name}
+	return []client.Object{
+		&corev1.ServiceAccount{ObjectMeta: meta},
+		&rbacv1.Role{ObjectMeta: meta, Rules: rules},
+		&rbacv1.RoleBinding{
+			ObjectMeta: meta,
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+			Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Name: name, Namespace: s.Name}},
+		},
 	}
 }

@@ -50,14 +50,20 @@ func indexes(ctx context.Context, mgr manager.Manager) error {
 var asked = builder.WithPredicates(
 	predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
 
-func watchWorkspaces(mgr manager.Manager, o Options, r reconcile.Reconciler) error {
+// watchInputs begins a controller that works by Workspace: it looks again when a Run of the Workspace, its RunnerClass,
+// or a Secret or ConfigMap that it refers to has changed.
+func watchInputs(mgr manager.Manager) *builder.Builder {
 	find := finder{mgr.GetClient()}
-	err := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.Workspace{}, asked).
+	return ctrl.NewControllerManagedBy(mgr).
 		Watches(&v1alpha1.Run{}, handler.EnqueueRequestsFromMapFunc(workspaceOfRun)).
 		Watches(&v1alpha1.RunnerClass{}, handler.EnqueueRequestsFromMapFunc(find.all)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(find.bySecret)).
-		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(find.byConfigMap)).
+		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(find.byConfigMap))
+}
+
+func watchWorkspaces(mgr manager.Manager, o Options, r reconcile.Reconciler) error {
+	err := watchInputs(mgr).
+		For(&v1alpha1.Workspace{}, asked).
 		WithOptions(controllerOptions(o)).
 		Complete(r)
 	if err != nil {
@@ -68,15 +74,10 @@ func watchWorkspaces(mgr manager.Manager, o Options, r reconcile.Reconciler) err
 
 // watchRuns works by Workspace: see runner/run.
 func watchRuns(mgr manager.Manager, o Options, r reconcile.Reconciler) error {
-	find := finder{mgr.GetClient()}
-	err := ctrl.NewControllerManagedBy(mgr).
+	err := watchInputs(mgr).
 		Named("run").
-		Watches(&v1alpha1.Run{}, handler.EnqueueRequestsFromMapFunc(workspaceOfRun)).
 		Watches(&v1alpha1.Workspace{}, &handler.EnqueueRequestForObject{}, asked).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(workspaceOfPod)).
-		Watches(&v1alpha1.RunnerClass{}, handler.EnqueueRequestsFromMapFunc(find.all)).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(find.bySecret)).
-		WatchesMetadata(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(find.byConfigMap)).
 		WithOptions(controllerOptions(o)).
 		Complete(r)
 	if err != nil {

@@ -44,8 +44,8 @@ func TestPromisesOverKube(t *testing.T) {
 	statetest.Run(t, 2, func(t *testing.T) state.Store { return kube.New(c, newNamespace(t)) })
 }
 
-// Writes of four chunks each, cut at bytes all along the way to the API server. Each is followed by a futile clean-up of
-// ten seconds, so they are made side by side.
+// Writes of four chunks each, cut at bytes all along the way to the API server. Each is followed by a futile clean-up
+// of ten seconds, so they are made side by side.
 func TestWritesOverKubeThatAreCut(t *testing.T) {
 	const parts = 10
 	for part := range parts {

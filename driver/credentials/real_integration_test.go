@@ -25,6 +25,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/plumbline-dev/plumbline/internal/realservers"
+	"github.com/plumbline-dev/plumbline/internal/testkit"
 )
 
 // world is a real Vault with a real database, and everything secret that was seen there.
@@ -33,7 +34,7 @@ type world struct {
 	postgres *realservers.Postgres
 	key      *ecdsa.PrivateKey
 	address  string
-	log      *lines
+	log      *testkit.Log
 
 	mu      sync.Mutex
 	secrets []string
@@ -61,7 +62,7 @@ var roles = map[string]map[string]any{
 // newWorld starts both, and sets up mounts that a platform team may have.
 func newWorld(t *testing.T, nodes int) *world {
 	t.Helper()
-	w := &world{log: &lines{}}
+	w := &world{log: &testkit.Log{}}
 	var err error
 	if w.vault, err = realservers.StartVault(t.Context(), t.Logf, realservers.VaultOptions{Nodes: nodes}); err != nil {
 		t.Fatal(err)
@@ -213,7 +214,7 @@ func (w *world) config(t *testing.T, role string, claims jwt.MapClaims) Config {
 	}
 	return Config{
 		Address: w.address, AuthPath: "auth/jwt", Role: role, CA: w.vault.CA(), TokenFile: file,
-		Clock: clock.RealClock{}, Log: w.log.log, RetryDelay: 50 * time.Millisecond,
+		Clock: clock.RealClock{}, Log: w.log.Printf, RetryDelay: 50 * time.Millisecond,
 	}
 }
 

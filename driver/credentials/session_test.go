@@ -20,6 +20,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/internal/testkit"
 )
 
 const (
@@ -88,29 +89,11 @@ func leased(ttl int, renewable bool) string {
 		ttl, renewable)
 }
 
-// lines collects what is logged.
-type lines struct {
-	mu  sync.Mutex
-	all []string
-}
-
-func (l *lines) log(format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, fmt.Sprintf(format, args...))
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.all, "\n")
-}
-
 // harness is a session's surroundings.
 type harness struct {
 	*fake
 	clock *counting
-	log   *lines
+	log   *testkit.Log
 	cfg   Config
 }
 
@@ -121,11 +104,11 @@ func newHarness(t *testing.T) *harness {
 		t.Fatal(err)
 	}
 	h := &harness{
-		fake: newFake(t), log: &lines{},
+		fake: newFake(t), log: &testkit.Log{},
 		clock: &counting{FakeClock: clocktesting.NewFakeClock(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))},
 	}
 	h.cfg = Config{
-		Address: h.URL, AuthPath: "auth/jwt", Role: "deployer", TokenFile: file, Clock: h.clock, Log: h.log.log,
+		Address: h.URL, AuthPath: "auth/jwt", Role: "deployer", TokenFile: file, Clock: h.clock, Log: h.log.Printf,
 		RetryDelay: time.Millisecond,
 	}
 	return h

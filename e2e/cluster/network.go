@@ -53,6 +53,10 @@ func addRules(ctx context.Context) error {
 -A POSTROUTING -j %[1]s
 -A %[1]s -s %[2]s ! -d %[2]s ! -o %[3]s -j MASQUERADE
 COMMIT
+*mangle
+:%[1]s - [0:0]
+-A PREROUTING -j %[1]s
+COMMIT
 *filter
 :%[1]s - [0:0]
 -I FORWARD -j %[1]s
@@ -67,6 +71,20 @@ COMMIT
 		return fmt.Errorf("adding packet rules: %w", err)
 	}
 	return nil
+}
+
+// Cut keeps what a Pod sends from an address, such as a Service's, until heal is called. It vanishes without a word, on
+// connections that are there as well.
+func (c *Cluster) Cut(ctx context.Context, pod, address string) (heal func(context.Context) error, err error) {
+	change := func(ctx context.Context, verb string) error {
+		_, err := command(ctx, nil, "iptables", "--wait", "-t", "mangle", verb, ourChain,
+			"-s", pod, "-d", address, "-j", "DROP")
+		return err
+	}
+	if err := change(ctx, "-A"); err != nil {
+		return nil, fmt.Errorf("cutting %s off from %s: %w", pod, address, err)
+	}
+	return func(ctx context.Context) error { return change(ctx, "-D") }, nil
 }
 
 // removeNetwork undoes makeNetwork and what kube-proxy, the kubelet and the CNI plugins added.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 )
 
 const lease = "plumbline-controller"
@@ -135,8 +138,39 @@ func (k *Kit) StopAPIServer(t testing.TB, d time.Duration) {
 			t.Fatalf("starting the API server: %v", err)
 		}
 	}()
+	Last(t, d)
+}
+
+// Last is for what a test does to others for as long as d.
+func Last(t testing.TB, d time.Duration) {
+	t.Helper()
 	select {
 	case <-t.Context().Done():
 	case <-time.After(d):
 	}
+}
+
+// CutOff keeps a Run's Pod from the state service as a broken network does: what it sends vanishes, until heal is
+// called or the test ends.
+func (s *Space) CutOff(t testing.TB, run *v1alpha1.Run) (heal func()) {
+	t.Helper()
+	var pod corev1.Pod
+	if err := s.Get(t.Context(), client.ObjectKey{Namespace: s.Name, Name: run.Status.PodName}, &pod); err != nil {
+		t.Fatal(err)
+	}
+	var service corev1.Service
+	if err := s.Get(t.Context(), client.ObjectKey{Namespace: System, Name: stateService}, &service); err != nil {
+		t.Fatal(err)
+	}
+	undo, err := s.Cluster.Cut(t.Context(), pod.Status.PodIP, service.Spec.ClusterIP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heal = sync.OnceFunc(func() {
+		if err := undo(After(t)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(heal)
+	return heal
 }

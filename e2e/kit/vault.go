@@ -36,11 +36,28 @@ func (k *Kit) Vault(t testing.TB) *Vault {
 	if k.vault != nil {
 		return k.vault
 	}
+	k.vault = k.startVault(t)
+	return k.vault
+}
+
+// OwnVault is for a test that harms it: nobody else uses it, and it ends with the test.
+func (k *Kit) OwnVault(t testing.TB) *Vault {
+	t.Helper()
+	v := k.startVault(t)
+	t.Cleanup(func() {
+		if err := v.stop(); err != nil {
+			t.Errorf("stopping Vault: %v", err)
+		}
+	})
+	return v
+}
+
+func (k *Kit) startVault(t testing.TB) *Vault {
+	t.Helper()
 	v := &Vault{kit: k}
 	if err := v.start(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatalf("starting Vault: %v", errors.Join(err, v.stop()))
 	}
-	k.vault = v
 	return v
 }
 

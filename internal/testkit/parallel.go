@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// SideBySide lets so many of a package's parallel tests run at once where -parallel says nothing: Go's own number is that
-// of the CPUs, and tests of real parts wait most of the time. It is for TestMain, and parses the flags.
+// SideBySide lets so many of a package's parallel tests run at once where -parallel says nothing: Go's own number is
+// that of the CPUs, and tests of real parts wait most of the time. It is for TestMain, and parses the flags.
 func SideBySide(tests int) error {
 	flag.Parse()
 	given := false

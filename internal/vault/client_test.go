@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	"github.com/openbao/openbao/api/v2"
+
+	"github.com/plumbline-dev/plumbline/internal/testkit"
 )
 
 const (
@@ -47,24 +48,6 @@ func serve(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, n i
 	return s
 }
 
-// lines collects what is logged.
-type lines struct {
-	mu  sync.Mutex
-	all []string
-}
-
-func (l *lines) log(format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, fmt.Sprintf(format, args...))
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.all, "\n")
-}
-
 func config(t *testing.T, address string) Config {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
@@ -73,7 +56,7 @@ func config(t *testing.T, address string) Config {
 	}
 	return Config{
 		Address: address, AuthPath: "auth/jwt", Role: "deployer", TokenFile: file, RetryDelay: time.Millisecond,
-		Log: (&lines{}).log,
+		Log: (&testkit.Log{}).Printf,
 	}
 }
 
@@ -140,8 +123,8 @@ func TestWhatPassesIsRiddenOut(t *testing.T) {
 				}
 				_, _ = io.WriteString(w, `{"data":{"a":"b"}}`)
 			})
-			cfg, log := config(t, s.URL), &lines{}
-			cfg.Log = log.log
+			cfg, log := config(t, s.URL), &testkit.Log{}
+			cfg.Log = log.Printf
 			secret, err := loggedIn(t, cfg).Read(t.Context(), "aws/creds/x", nil)
 			if err != nil || secret.Data["a"] != "b" {
 				t.Fatalf("got %v, %v", secret, err)
