@@ -29,7 +29,7 @@ GENERATED := api/v1alpha1/zz_generated.deepcopy.go deploy/crds deploy/chart/crds
 # What needs the real node, of which a machine has one.
 NODE_TESTS := ./e2e ./e2e/cluster
 
-.PHONY: demo test unit integration e2e others lint generate verify images up down bench help
+.PHONY: demo test unit integration e2e others programs lint generate verify images up down bench help
 
 demo: ## Show Plumbline at work on a real cluster, step by step
 	@go run ./e2e/demo
@@ -85,9 +85,11 @@ help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Not .PHONY and not listed: made anew each time, since a link costs nothing and a pin may have changed.
-$(ASSETS): FORCE
+$(ASSETS): programs
 	@mkdir -p $@
 	@for name in kube-apiserver kubectl; do ln -sfn "$$($(tool) kubernetes $$name)" $@/$$name; done
 	@ln -sfn "$$($(tool) etcd etcd)" $@/etcd
 
-FORCE:
+# What tests run, built before any of them begins: a compiler beside them would take their time.
+programs:
+	@go run ./internal/tools/cmd/tools build $$(go run ./internal/tools/cmd/tools list | grep -vx -e golangci-lint -e controller-gen)
