@@ -51,7 +51,7 @@ func TestWritesOverKubeThatAreCut(t *testing.T) {
 	for part := range parts {
 		t.Run(fmt.Sprintf("part %d", part), func(t *testing.T) {
 			t.Parallel()
-			line := statetest.NewLine(t, strings.TrimPrefix(config.Host, "https://"))
+			line := statetest.NewLine(t, strings.Trim(strings.TrimPrefix(config.Host, "https:"), "/"))
 			far := rest.CopyConfig(config)
 			far.Host = "https://" + line.Address()
 			through, err := server.NewKubeClient(far)

@@ -16,8 +16,7 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/realservers"
 )
 
-// Vault is a real one of three nodes beside the cluster, set up as docs/credentials.md says, and a PostgreSQL that it
-// gives users for.
+// Vault is a real one beside the cluster, set up as docs/credentials.md says, and a PostgreSQL that it gives users for.
 type Vault struct {
 	*vaultserver.Server
 	// Database is the PostgreSQL, and DatabaseHost where Pods reach it.
@@ -28,7 +27,8 @@ type Vault struct {
 	audit string
 }
 
-// Vault starts Vault when the first test asks for it. All share it until the suite ends.
+// Vault starts one of a single node, which has no elections, when the first test asks for it. All share it until the
+// suite ends.
 func (k *Kit) Vault(t testing.TB) *Vault {
 	t.Helper()
 	k.vaultMutex.Lock()
@@ -36,14 +36,14 @@ func (k *Kit) Vault(t testing.TB) *Vault {
 	if k.vault != nil {
 		return k.vault
 	}
-	k.vault = k.startVault(t)
+	k.vault = k.startVault(t, 1)
 	return k.vault
 }
 
-// OwnVault is for a test that harms it: nobody else uses it, and it ends with the test.
+// OwnVault is one of three nodes for a test that harms it: nobody else uses it, and it ends with the test.
 func (k *Kit) OwnVault(t testing.TB) *Vault {
 	t.Helper()
-	v := k.startVault(t)
+	v := k.startVault(t, 3)
 	t.Cleanup(func() {
 		if err := v.stop(); err != nil {
 			t.Errorf("stopping Vault: %v", err)
@@ -52,20 +52,20 @@ func (k *Kit) OwnVault(t testing.TB) *Vault {
 	return v
 }
 
-func (k *Kit) startVault(t testing.TB) *Vault {
+func (k *Kit) startVault(t testing.TB, nodes int) *Vault {
 	t.Helper()
 	v := &Vault{kit: k}
-	if err := v.start(context.WithoutCancel(t.Context())); err != nil {
+	if err := v.start(context.WithoutCancel(t.Context()), nodes); err != nil {
 		t.Fatalf("starting Vault: %v", errors.Join(err, v.stop()))
 	}
 	return v
 }
 
 // start outlives the test that asks first.
-func (v *Vault) start(ctx context.Context) error {
+func (v *Vault) start(ctx context.Context, nodes int) error {
 	var err error
 	v.Server, err = vaultserver.Start(ctx, vaultserver.Options{
-		Config: v.kit.Config, Namespace: cloudNamespace, Nodes: 3, Log: v.kit.log,
+		Config: v.kit.Config, Namespace: cloudNamespace, Nodes: nodes, Log: v.kit.log,
 	})
 	if err != nil {
 		return err

@@ -16,11 +16,16 @@ type tool struct {
 	cgo bool
 	// rename gives a binary another name than its package's.
 	rename map[string]string
+	// overlay puts a file of the tool's folder in the place of one of a package's.
+	overlay overlay
 	// debian lists the packages that the build needs from the machine.
 	debian []string
 	// takes is how long the first build takes, roughly, on two cores.
 	takes string
 }
+
+// overlay is a package, the name of its file, and what stands in for that one.
+type overlay struct{ pkg, file, by string }
 
 const kubernetesVersion = "v1.36.3"
 
@@ -72,7 +77,12 @@ var catalog = map[string]tool{
 	"provider-kubectl": {packages: []string{"github.com/gavinbunney/terraform-provider-kubectl"}, takes: "3 minutes"},
 	"versitygw":        {packages: []string{"github.com/versity/versitygw/cmd/versitygw"}, takes: "a minute or two"},
 	// For tests alone. Without the tag ui it has no web pages, which are not in its module either.
-	"vault":         {packages: []string{"github.com/hashicorp/vault"}, takes: "5 minutes"},
+	"vault": {
+		packages: []string{"github.com/hashicorp/vault"},
+		tags:     "minimal",
+		overlay:  overlay{"github.com/hashicorp/vault/helper/builtinplugins", "registry_min.go", "plugins.go"},
+		takes:    "5 minutes",
+	},
 	"provider-time": {packages: []string{"github.com/hashicorp/terraform-provider-time"}, takes: "half a minute"},
 }
 
