@@ -97,7 +97,7 @@ func unrest(t *testing.T, v *kit.Vault) (stop func() string) {
 		}},
 	}
 	done.Go(func() {
-		every := time.NewTicker(8 * time.Second)
+		every := time.NewTicker(10 * time.Second)
 		defer every.Stop()
 		for i := 0; ; i++ {
 			select {

@@ -3,7 +3,6 @@ package tools
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -56,8 +55,8 @@ func build(ctx context.Context, log Logf, name string) (string, error) {
 func keyOf(t tool, source string) (string, error) {
 	sum := sha256.New()
 	fmt.Fprintln(sum, runtime.Version(), runtime.GOOS, runtime.GOARCH, t.packages, t.tags, t.ldflags, t.cgo, t.rename)
-	if t.overlay != (overlay{}) {
-		fmt.Fprintln(sum, t.overlay)
+	if t.patch != (patch{}) {
+		fmt.Fprintln(sum, t.patch)
 	}
 	files, err := filepath.Glob(filepath.Join(source, "*"))
 	if err != nil {
@@ -139,13 +138,13 @@ func (j job) compile(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
-	laid, err := j.layOver(ctx)
+	modfile, done, err := j.patched(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(laid) }()
+	defer done()
 	var output strings.Builder
-	cmd := j.command(ctx, temp, laid)
+	cmd := j.command(ctx, temp, modfile)
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("compiling: %w\n%s", err, tail(output.String(), 4000))
@@ -161,13 +160,13 @@ func (j job) compile(ctx context.Context) error {
 	return nil
 }
 
-func (j job) command(ctx context.Context, out, overlay string) *exec.Cmd {
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", j.tags, "-overlay", overlay,
+func (j job) command(ctx context.Context, out, modfile string) *exec.Cmd {
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", j.tags, "-modfile", modfile,
 		"-ldflags", strings.TrimSpace("-s -w " + j.ldflags), "-o", out + "/"}
-	return j.compiler(ctx, append(args, j.packages...)...)
+	return j.goCommand(ctx, append(args, j.packages...)...)
 }
 
-func (j job) compiler(ctx context.Context, args ...string) *exec.Cmd {
+func (j job) goCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = j.source
 	cgo := "CGO_ENABLED=0"
@@ -176,33 +175,6 @@ func (j job) compiler(ctx context.Context, args ...string) *exec.Cmd {
 	}
 	cmd.Env = append(os.Environ(), cgo, "GOFLAGS=-mod=readonly", "GOWORK=off")
 	return cmd
-}
-
-// layOver writes the file that tells the compiler of the overlay, as go help build describes it. It is empty for none.
-func (j job) layOver(ctx context.Context) (string, error) {
-	if j.overlay == (overlay{}) {
-		return "", nil
-	}
-	dir, err := j.compiler(ctx, "list", "-find", "-tags", j.tags, "-f", "{{.Dir}}", j.overlay.pkg).Output()
-	if err != nil {
-		return "", fmt.Errorf("finding %s: %w", j.overlay.pkg, err)
-	}
-	place := filepath.Join(strings.TrimSpace(string(dir)), j.overlay.file)
-	text, err := json.Marshal(map[string]any{
-		"Replace": map[string]string{place: filepath.Join(j.source, j.overlay.by)},
-	})
-	if err != nil {
-		return "", fmt.Errorf("writing the overlay: %w", err)
-	}
-	file, err := os.CreateTemp("", "overlay-*.json")
-	if err != nil {
-		return "", fmt.Errorf("writing the overlay: %w", err)
-	}
-	_, err = file.Write(text)
-	if err := errors.Join(err, file.Close()); err != nil {
-		return "", fmt.Errorf("writing the overlay: %w", err)
-	}
-	return file.Name(), nil
 }
 
 // lock waits until no other process builds this tool.

@@ -16,16 +16,16 @@ type tool struct {
 	cgo bool
 	// rename gives a binary another name than its package's.
 	rename map[string]string
-	// overlay puts a file of the tool's folder in the place of one of a package's.
-	overlay overlay
+	// patch puts a file of the tool's folder in the place of one of a module's.
+	patch patch
 	// debian lists the packages that the build needs from the machine.
 	debian []string
 	// takes is how long the first build takes, roughly, on two cores.
 	takes string
 }
 
-// overlay is a package, the name of its file, and what stands in for that one.
-type overlay struct{ pkg, file, by string }
+// patch is a module, a path in it, and the file that stands in for that one.
+type patch struct{ module, path, by string }
 
 const kubernetesVersion = "v1.36.3"
 
@@ -80,7 +80,7 @@ var catalog = map[string]tool{
 	"vault": {
 		packages: []string{"github.com/hashicorp/vault"},
 		tags:     "minimal",
-		overlay:  overlay{"github.com/hashicorp/vault/helper/builtinplugins", "registry_min.go", "plugins.go"},
+		patch:    patch{"github.com/hashicorp/vault", "helper/builtinplugins/registry_min.go", "plugins.go"},
 		takes:    "5 minutes",
 	},
 	"provider-time": {packages: []string{"github.com/hashicorp/terraform-provider-time"}, takes: "half a minute"},
