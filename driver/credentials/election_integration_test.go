@@ -50,6 +50,8 @@ func TestElections(t *testing.T) {
 	}
 	stop()
 	wg.Wait()
+	// A leader that goes in the middle of a revocation leaves the rest to the end of the token, a minute from its
+	// renewal.
 	eventually(t, "no lease is left", func() bool { return w.leases(t, creds) == 0 })
 	w.wantNothingSecret(t)
 	t.Logf("the workers did %v cycles", cycles)

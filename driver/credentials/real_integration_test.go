@@ -269,7 +269,7 @@ func (w *world) connects(ctx context.Context, user, password string) error {
 // eventually awaits what the server does by itself: leases are revoked in the background.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(3 * time.Minute)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for !holds() {

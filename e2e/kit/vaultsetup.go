@@ -63,7 +63,9 @@ func (v *Vault) roles() []vaultserver.Write {
 		{Path: "sys/policies/acl/" + vaultRevoker, Data: data{"policy": revokeByAccessor}},
 		{Path: "auth/kubernetes/role/" + VaultRole, Data: data{
 			"bound_service_account_names": "*", "bound_service_account_namespaces": "*", "audience": "vault",
-			"token_policies": VaultRole, "token_ttl": "10m", "token_max_ttl": "2h",
+			"token_policies": VaultRole, "token_max_ttl": "2h",
+			// Less than any patience: a leader that goes in the middle of a revocation leaves the rest to the token's end.
+			"token_ttl": "2m",
 		}},
 		{Path: "auth/kubernetes/role/" + vaultRevoker, Data: data{
 			"bound_service_account_names": "plumbline-controller", "bound_service_account_namespaces": System,
