@@ -174,7 +174,9 @@ func (w *world) database(t *testing.T) {
 		"password":       w.postgres.Password,
 		"connection_url": "postgresql://{{username}}:{{password}}@" + w.postgres.Host + "/postgres?sslmode=disable",
 	})
-	for name, ttl := range map[string][2]string{"hour": {"1h", "24h"}, "short": {"6s", "1h"}, "capped": {"6s", "9s"}} {
+	for name, ttl := range map[string][2]string{
+		"hour": {"1h", "24h"}, "minute": {"1m", "1h"}, "short": {"6s", "1h"}, "capped": {"6s", "9s"},
+	} {
 		w.root(t, "database/roles/"+name, map[string]any{
 			"db_name": "db", "creation_statements": createUser, "renew_statements": renewUser,
 			"default_ttl": ttl[0], "max_ttl": ttl[1],
