@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
@@ -68,9 +70,8 @@ func TestUsersOfADatabase(t *testing.T) {
 		w := lifeInDatabase(t, s, users, nil)
 		first := string(outputsOf(t, s, "app-outputs")["user"])
 		again(t, s, w)
-		if second := string(outputsOf(t, s, "app-outputs")["user"]); first == "" || first == second {
-			t.Errorf("the users were %q and %q, want two", first, second)
-		}
+		outputs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: "app-outputs"}}
+		kit.Await(t, s, outputs, func(o *corev1.Secret) bool { return string(o.Data["user"]) != first })
 		v.AwaitLeases(t, s, users, 0) // with the users that the state was written by
 		remove(t, s, w)
 		v.AwaitLeases(t, s, users, 0)
