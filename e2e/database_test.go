@@ -69,6 +69,9 @@ func TestUsersOfADatabase(t *testing.T) {
 		users := v.Grant(t, s, 5*time.Minute, time.Hour)
 		w := lifeInDatabase(t, s, users, nil)
 		first := string(outputsOf(t, s, "app-outputs")["user"])
+		if first == "" {
+			t.Fatal("the first Run's output has no user: this test shows nothing")
+		}
 		again(t, s, w)
 		outputs := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: "app-outputs"}}
 		kit.Await(t, s, outputs, func(o *corev1.Secret) bool { return string(o.Data["user"]) != first })

@@ -24,7 +24,7 @@ func TestElections(t *testing.T) {
 	const workspaces, each = 6, 17
 	v, s := suite.OwnVault(t), suite.NewSpace(t)
 	s.Patience = 4 * time.Minute
-	users := v.Grant(t, s, 2*time.Minute, time.Hour) // what a leader loses sight of while it goes has to end by itself
+	users := v.Grant(t, s, 5*time.Minute, time.Hour) // longer than the wait below: what is left was not revoked
 	class := s.VaultClass(t, v)
 	stop := unrest(t, v)
 	var all []*v1alpha1.Workspace
