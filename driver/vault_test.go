@@ -360,7 +360,7 @@ func TestLibrary(t *testing.T) {
 	if environ := b.read(filepath.Join(b.cfg.Paths.Work, "environ")); !strings.Contains(environ, "AWS_SECRET=geheimnis") {
 		t.Errorf("Terraform's environment is %s", environ)
 	}
-	want := []string{"auth/jwt/login", "aws/creds/deployer", "auth/token/revoke-self"}
+	want := []string{"auth/jwt/login", "aws/creds/deployer", "auth/token/renew-self", "auth/token/revoke-self"}
 	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Error(diff)
 	}

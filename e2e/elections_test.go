@@ -24,7 +24,7 @@ func TestElections(t *testing.T) {
 	const workspaces, each = 6, 17
 	v, s := suite.OwnVault(t), suite.NewSpace(t)
 	s.Patience = 4 * time.Minute
-	users := v.Grant(t, s, 5*time.Minute, time.Hour) // longer than the wait below: what is left was not revoked
+	users := v.Grant(t, s, time.Hour, 2*time.Hour) // longer than the test: what is left was not revoked
 	class := s.VaultClass(t, v)
 	stop := unrest(t, v)
 	var all []*v1alpha1.Workspace
@@ -58,7 +58,8 @@ func TestElections(t *testing.T) {
 	}
 	t.Logf("%d Workspaces, their Runs ended as %v", workspaces, count)
 	wantEndedWell(t, count, workspaces*each)
-	v.AwaitLeases(t, s, users, 0)
+	s.Patience = time.Minute
+	v.AwaitNoLease(t, s, users)
 }
 
 // wantEndedWell takes how many Runs ended as each class: so many have to be good, and a class of others is one that

@@ -5,6 +5,7 @@ package credentials
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,12 +13,15 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
+// hour is where leases come from that outlive any test.
+const hour = "database/creds/hour"
+
 // TestElections has workers do all that a Run does, again and again, while leaders step down, are killed and sealed.
-// Each call ends well, and no lease stays.
+// Each call ends well, and of what they got nothing stays.
 func TestElections(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3)
-	const creds = "database/creds/minute"
+	given := &leaseIDs{}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var wg sync.WaitGroup
@@ -27,7 +31,7 @@ func TestElections(t *testing.T) {
 		cfg.MaxTTL = 10 * time.Minute
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				if err := w.cycle(t, cfg); err != nil {
+				if err := w.cycle(t, cfg, given); err != nil {
 					t.Error(err)
 					return
 				}
@@ -43,18 +47,52 @@ func TestElections(t *testing.T) {
 			if _, err := w.vault.Leader(ctx); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			if err := w.cycle(t, w.config(t, "deployer", nil)); err != nil {
+			if err := w.cycle(t, w.config(t, "deployer", nil), given); err != nil {
 				t.Errorf("after %s: %v", name, err)
 			}
 		}
 	}
 	stop()
 	wg.Wait()
-	// This also waits for leases that end by themselves, and can't tell them from revoked ones: now and then one was left
-	// that no revocation reached. See docs/roadmap.md.
-	eventually(t, "no lease is left", func() bool { return w.leases(t, creds) == 0 })
+	eventually(t, "no lease is left of those that were given", func() bool { return given.leave(w.leases(t, hour)) })
+	w.tidy(t)
 	w.wantNothingSecret(t)
 	t.Logf("the workers did %v cycles", cycles)
+}
+
+// tidy ends what Vault itself lost: when its leader goes after a lease is kept and before the token that it hangs on is
+// noted, its answer never comes, and no revocation finds it. docs/credentials.md tells people the same.
+func (w *world) tidy(t *testing.T) {
+	t.Helper()
+	t.Logf("Vault has lost %d leases", len(w.leases(t, hour)))
+	eventually(t, "no lease is left", func() bool {
+		if len(w.leases(t, hour)) == 0 {
+			return true
+		}
+		w.root(t, "sys/leases/tidy", nil)
+		return false
+	})
+}
+
+// leaseIDs are those that workers were given.
+type leaseIDs struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+func (l *leaseIDs) add(s *Session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, lease := range s.leases[1:] {
+		l.ids = append(l.ids, lease.id)
+	}
+}
+
+// leave tells whether none of them is among those that there are.
+func (l *leaseIDs) leave(there []string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !slices.ContainsFunc(there, func(id string) bool { return slices.Contains(l.ids, id) })
 }
 
 // disturbances are what the cluster has to get over; each gives back all of its nodes.
@@ -92,17 +130,18 @@ func (w *world) disturbances() map[string]func(context.Context) error {
 }
 
 // cycle is what a Run does: its calls have the time that a Run gives them.
-func (w *world) cycle(t *testing.T, cfg Config) error {
+func (w *world) cycle(t *testing.T, cfg Config, given *leaseIDs) error {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	s, err := Login(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	a, err := s.Fetch(ctx, Request{Path: "database/creds/minute"})
+	a, err := s.Fetch(ctx, Request{Path: hour})
 	if err != nil {
 		return err
 	}
+	given.add(s)
 	w.remember(a.Data["password"])
 	for _, l := range s.leases {
 		if _, err := l.renew(ctx, time.Minute); err != nil {
@@ -142,5 +181,5 @@ func TestKeepWithoutAQuorum(t *testing.T) {
 	if err := s.Revoke(t.Context()); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "no lease is left", func() bool { return w.leases(t, "database/creds/short") == 0 })
+	eventually(t, "no lease is left", func() bool { return len(w.leases(t, "database/creds/short")) == 0 })
 }

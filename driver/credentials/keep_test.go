@@ -89,6 +89,7 @@ func (k *keeping) wantEnd(t *testing.T, words string) {
 
 const (
 	renewToken = "auth/token/renew-self"
+	revokeSelf = "auth/token/revoke-self"
 	renewLease = "sys/leases/renew"
 	lookup     = "auth/token/lookup-self"
 )

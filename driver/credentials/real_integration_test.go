@@ -175,7 +175,7 @@ func (w *world) database(t *testing.T) {
 		"connection_url": "postgresql://{{username}}:{{password}}@" + w.postgres.Host + "/postgres?sslmode=disable",
 	})
 	for name, ttl := range map[string][2]string{
-		"hour": {"1h", "24h"}, "minute": {"1m", "1h"}, "short": {"6s", "1h"}, "capped": {"6s", "9s"},
+		"hour": {"1h", "24h"}, "short": {"6s", "1h"}, "capped": {"6s", "9s"},
 	} {
 		w.root(t, "database/roles/"+name, map[string]any{
 			"db_name": "db", "creation_statements": createUser, "renew_statements": renewUser,
@@ -241,22 +241,26 @@ func (w *world) fetch(t *testing.T, s *Session, path string) Answer {
 	return a
 }
 
-// leases counts those of a mount that Vault knows of.
-func (w *world) leases(t *testing.T, prefix string) int {
+// leases are the IDs of those below a path that Vault knows of.
+func (w *world) leases(t *testing.T, path string) []string {
 	t.Helper()
 	client, err := w.vault.Client(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret, err := client.Logical().ListWithContext(t.Context(), "sys/leases/lookup/"+prefix)
+	secret, err := client.Logical().ListWithContext(t.Context(), "sys/leases/lookup/"+path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if secret == nil {
-		return 0
+		return nil
 	}
+	var ids []string
 	keys, _ := secret.Data["keys"].([]any)
-	return len(keys)
+	for _, key := range keys {
+		ids = append(ids, fmt.Sprintf("%s/%s", path, key))
+	}
+	return ids
 }
 
 // connects tells whether the database takes a user's password.

@@ -42,9 +42,10 @@ type fake struct {
 func newFake(t *testing.T) *fake {
 	t.Helper()
 	f := &fake{asked: make(chan string, 1000), paths: map[string]handler{
-		"auth/jwt/login":         says(200, login(3600, true)),
-		"auth/token/lookup-self": says(200, `{"data":{}}`),
-		"auth/token/revoke-self": says(204, ""),
+		"auth/jwt/login": says(200, login(3600, true)),
+		lookup:           says(200, `{"data":{}}`),
+		renewToken:       says(200, login(5, true)),
+		revokeSelf:       says(204, ""),
 	}}
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := strings.TrimPrefix(r.URL.Path, "/v1/")
@@ -69,6 +70,16 @@ func (f *fake) set(path string, h handler) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.paths[path] = h
+}
+
+// calls are the paths that were asked for, and the fake's last use.
+func (f *fake) calls() []string {
+	close(f.asked)
+	var paths []string
+	for path := range f.asked {
+		paths = append(paths, path)
+	}
+	return paths
 }
 
 func says(status int, answer string) handler {
@@ -257,92 +268,13 @@ func TestTheTokenIsCutToTheRunsTime(t *testing.T) {
 			h.cfg.MaxTTL = 10 * time.Minute
 			asked := 0
 			h.set("auth/jwt/login", says(200, test.login))
-			h.set("auth/token/renew-self", renewed(&asked, test.granted))
+			h.set(renewToken, renewed(&asked, test.granted))
 			h.login(t)
 			if asked != test.asked {
 				t.Errorf("asked for %d s, want %d", asked, test.asked)
 			}
 			if got := h.log.String(); (test.logged == "") != (got == "") || !strings.Contains(got, test.logged) {
 				t.Errorf("logged %q, want %q", got, test.logged)
-			}
-		})
-	}
-}
-
-func TestRevoke(t *testing.T) {
-	for name, test := range map[string]struct {
-		accessor string
-		self     handler
-		lookup   handler
-		lease    handler
-		says     string // "" when it ends well
-	}{
-		"it goes":            {"acc", says(204, ""), nil, nil, ""},
-		"it is gone already": {"acc", refuses(403, "permission denied; invalid token"), nil, nil, ""},
-		"it is gone already, as OpenBao says it": {
-			"acc", refuses(403, "permission denied"), refuses(403, "permission denied"), nil, "",
-		},
-		"the policy forbids it": {"acc", refuses(403, "permission denied"), nil, says(204, ""), "permission denied"},
-		"neither token nor lease": {
-			"acc", refuses(403, "permission denied"), nil, refuses(403, "permission denied"), "stays until",
-		},
-		"a batch token": {"", refuses(400, "batch tokens cannot be revoked"), nil, says(204, ""), ""},
-		"a batch token whose lease stays": {
-			"", refuses(400, "batch tokens cannot be revoked"), nil, refuses(403, "permission denied"),
-			"the lease of db/creds/app stays until 2026-07-01T12:01:00Z",
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newHarness(t)
-			h.set("auth/jwt/login", says(200, strings.Replace(login(60, true), "acc", test.accessor, 1)))
-			h.set("db/creds/app", says(200, leased(60, true)))
-			h.set("auth/token/revoke-self", test.self)
-			if test.lookup != nil {
-				h.set(lookup, test.lookup)
-			}
-			if test.lease != nil {
-				h.set("sys/leases/revoke", test.lease)
-			}
-			s := h.login(t)
-			h.fetch(t, s)
-			err := s.Revoke(t.Context())
-			if test.says == "" && err != nil {
-				t.Errorf("got %v", err)
-			}
-			if test.says != "" {
-				wantClass(t, err, job.CredentialsDenied, test.says)
-			}
-		})
-	}
-}
-
-func TestRevokeAccessor(t *testing.T) {
-	for name, test := range map[string]struct {
-		answer handler
-		says   string
-	}{
-		"it goes":             {says(204, ""), ""},
-		"it is gone already":  {refuses(403, "invalid accessor"), ""},
-		"it may not":          {refuses(403, "permission denied"), "permission denied"},
-		"a server in trouble": {flaky(2, says(204, "")), ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newHarness(t)
-			h.set("auth/token/revoke-accessor", test.answer)
-			err := RevokeAccessor(t.Context(), h.cfg, "other")
-			if test.says == "" && err != nil {
-				t.Errorf("got %v", err)
-			}
-			if test.says != "" {
-				wantClass(t, err, job.CredentialsDenied, test.says)
-			}
-			close(h.asked)
-			var last string
-			for path := range h.asked {
-				last = path
-			}
-			if last != "auth/token/revoke-self" {
-				t.Errorf("it ended with %s, want that its own token is revoked", last)
 			}
 		})
 	}

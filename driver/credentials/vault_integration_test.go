@@ -193,7 +193,7 @@ func dynamicRole(t *testing.T, w *world) {
 	if err := w.connects(t.Context(), user, password); err != nil {
 		t.Error(err)
 	}
-	if n := w.leases(t, creds); n != 2 {
+	if n := len(w.leases(t, creds)); n != 2 {
 		t.Errorf("there are %d leases, want 2", n)
 	}
 	for range 2 { // the second time it is gone already
@@ -201,7 +201,7 @@ func dynamicRole(t *testing.T, w *world) {
 			t.Error(err)
 		}
 	}
-	eventually(t, "no lease is left", func() bool { return w.leases(t, creds) == 0 })
+	eventually(t, "no lease is left", func() bool { return len(w.leases(t, creds)) == 0 })
 	if err := w.connects(t.Context(), user, password); err == nil {
 		t.Error("the user can still log in")
 	}
@@ -323,7 +323,7 @@ func byAccessor(t *testing.T, w *world) {
 			t.Error(err)
 		}
 	}
-	eventually(t, "no lease is left", func() bool { return w.leases(t, "database/creds/hour") == 0 })
+	eventually(t, "no lease is left", func() bool { return len(w.leases(t, "database/creds/hour")) == 0 })
 	_, err := s.Fetch(t.Context(), Request{Path: "kv1/app"})
 	wantClass(t, err, job.CredentialsDenied, "permission denied")
 	other := w.login(t, "deployer")
@@ -378,5 +378,5 @@ func sealed(t *testing.T, w *world) {
 	if err := s.Revoke(t.Context()); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "no lease is left", func() bool { return w.leases(t, "database/creds/hour") == 0 })
+	eventually(t, "no lease is left", func() bool { return len(w.leases(t, "database/creds/hour")) == 0 })
 }

@@ -21,18 +21,40 @@ import (
 // AwaitLeases waits until there are so many.
 func (v *Vault) AwaitLeases(t testing.TB, s *Space, prefix string, want int) {
 	t.Helper()
+	if err := v.untilLeases(t, s, prefix, want); err != nil {
+		t.Fatalf("waiting for %d leases of %s: %v", want, prefix, err)
+	}
+}
+
+// AwaitNoLease waits until there is none, after elections. Those that Vault itself has lost, whose tokens are gone, are
+// ended as docs/credentials.md tells people to.
+func (v *Vault) AwaitNoLease(t testing.TB, s *Space, prefix string) {
+	t.Helper()
+	if err := v.untilLeases(t, s, prefix, 0); err == nil {
+		return
+	}
+	n, err := v.Leases(t.Context(), prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d leases of %s are left: Vault tidies those whose tokens are gone", n, prefix)
+	if err := v.WriteAll(t.Context(), vaultserver.Write{Path: "sys/leases/tidy"}); err != nil {
+		t.Fatal(err)
+	}
+	v.AwaitLeases(t, s, prefix, 0)
+}
+
+func (v *Vault) untilLeases(t testing.TB, s *Space, prefix string, want int) error {
+	t.Helper()
 	ctx, cancel := s.deadline(t)
 	defer cancel()
-	err := s.until(ctx, func(ctx context.Context) error {
+	return s.until(ctx, func(ctx context.Context) error {
 		n, err := v.Leases(ctx, prefix)
 		if err == nil && n != want {
 			err = fmt.Errorf("there are %d", n)
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatalf("waiting for %d leases of %s: %v", want, prefix, err)
-	}
 }
 
 // Issued are all secret values that Vault has given to anybody but root until now: what was read, and login tokens.

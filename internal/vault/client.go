@@ -29,8 +29,9 @@ const (
 	lastTryLimit  = time.Minute
 	firstDelay    = 500 * time.Millisecond
 	lastDelay     = 5 * time.Second
-	// maxRefusals is how often a login may be refused without a reason. The kubernetes mount refuses so whatever is
-	// wrong with its TokenReview: a token that isn't good, and also an API server that can't be asked for the moment.
+	// maxRefusals is how often a login may be refused without a reason, or answered without a token. The kubernetes
+	// mount refuses so whatever is wrong with its TokenReview: a token that isn't good, and also an API server that
+	// can't be asked for the moment.
 	maxRefusals = 4
 )
 
@@ -126,9 +127,6 @@ func (c *Client) Login(ctx context.Context) (*api.SecretAuth, error) {
 	if err != nil {
 		return nil, err
 	}
-	if secret == nil || secret.Auth == nil || secret.Auth.ClientToken == "" {
-		return nil, c.denied(doing, "the answer has no token in it")
-	}
 	c.api.SetToken(secret.Auth.ClientToken)
 	return secret.Auth, nil
 }
@@ -147,15 +145,23 @@ func (l *login) once(ctx context.Context) (*api.Secret, error) {
 	}
 	token := strings.TrimSpace(string(jwt))
 	secret, err := l.client.write(ctx, l.path, map[string]any{"role": l.client.Role, "jwt": token})
-	if err == nil {
+	if err == nil && hasToken(secret) {
 		return secret, nil
 	}
-	f := digest(err, token)
-	if f.bareRefusal() {
+	// A leader that steps down was seen to answer a login with nothing.
+	f := &failure{status: http.StatusOK, text: "the answer has no token in it"}
+	if err != nil {
+		f = digest(err, token)
+	}
+	if err == nil || f.bareRefusal() {
 		l.refusals++
 		f.passes = l.refusals < maxRefusals
 	}
 	return nil, f
+}
+
+func hasToken(secret *api.Secret) bool {
+	return secret != nil && secret.Auth != nil && secret.Auth.ClientToken != ""
 }
 
 // Read reads a path. There is no answer without an error: a path with nothing there is denied.
