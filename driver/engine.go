@@ -129,9 +129,27 @@ func (r *run) init(ctx context.Context, opts ...tfexec.InitOption) error {
 	})
 }
 
+// plan saves the plan, for whoever archives it.
 func (r *run) plan(ctx context.Context, p *pace) error {
+	return r.makePlan(ctx, p, tfexec.Out(r.planFile()))
+}
+
+// check applies only if a plan has found something: it writes no state, and costs less than an apply of nothing. What
+// it has found is planned anew, so that no plan needs to be saved; secrets would be in it. The state service gives out
+// whole versions, so that nothing needs to be locked for looking at one; other backends may not.
+func (r *run) check(ctx context.Context, p *pace) error {
+	if err := r.makePlan(ctx, p, tfexec.Lock(r.foreign())); err != nil {
+		return err
+	}
+	if !r.said.anything && r.said.driftTotal == 0 {
+		return nil
+	}
+	r.log.printf("== something differs: planning again, to apply it")
+	return r.apply(ctx, p)
+}
+
+func (r *run) makePlan(ctx context.Context, p *pace, opts ...tfexec.PlanOption) error {
 	r.listen()
-	opts := []tfexec.PlanOption{tfexec.Out(r.planFile())}
 	for _, t := range r.Params.Targets {
 		opts = append(opts, tfexec.Target(t))
 	}
@@ -149,7 +167,6 @@ func (r *run) plan(ctx context.Context, p *pace) error {
 }
 
 func (r *run) apply(ctx context.Context, p *pace) error {
-	r.earlier = sum(r.earlier, r.said.done)
 	r.listen()
 	r.said.onApply = p.next
 	opts := applyOptions(r.Params)
@@ -159,8 +176,13 @@ func (r *run) apply(ctx context.Context, p *pace) error {
 	return r.watched(ctx, p, func() error { return r.tf.ApplyJSON(ctx, r.said, opts...) })
 }
 
-// listen begins with a new stream: what an attempt said says nothing about the next.
-func (r *run) listen() { r.stderr, r.said = &tail{out: r.log}, newStream(r.log) }
+// listen begins with a new stream: what an attempt said says nothing about the next, but what it did is done.
+func (r *run) listen() {
+	if r.said != nil {
+		r.earlier = sum(r.earlier, r.said.done)
+	}
+	r.stderr, r.said = &tail{out: r.log}, newStream(r.log)
+}
 
 func applyOptions(p job.Params) []tfexec.ApplyOption {
 	var opts []tfexec.ApplyOption

@@ -87,6 +87,10 @@ var scenes = map[string]func(c call) int{
 	"abroad":        abroad,
 	"hangs-at":      hangsAt,
 	"hangs-at-init": hangsAt,
+	"check-same":    check,
+	"check-changed": check,
+	"check-drifted": check,
+	"check-flaky":   check,
 	"killed":        func(call) int { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); return 0 },
 }
 

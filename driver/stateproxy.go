@@ -64,6 +64,12 @@ func startStateProxy(ctx context.Context, client *stateClient) (*stateProxy, err
 	return p, nil
 }
 
+// greet has the connection made and the token reviewed while the engine starts. It asks for something small, and what
+// the answer is doesn't matter.
+func (p *stateProxy) greet() {
+	_, _ = p.client.once(p.ctx, request{method: http.MethodGet, path: "/outputs"})
+}
+
 func (p *stateProxy) close() {
 	p.cancel()
 	_ = p.server.Close()

@@ -67,8 +67,12 @@ func table(p job.Params) []unit {
 	case job.Destroy:
 		return append(units, unit{[]step{plan, apply}, maxAttempts, (*run).apply})
 	default:
+		do := (*run).apply
+		if p.Check {
+			do = (*run).check
+		}
 		return append(units,
-			unit{[]step{plan, apply}, maxAttempts, (*run).apply},
+			unit{[]step{plan, apply}, maxAttempts, do},
 			unit{[]step{outputs}, 1, (*run).outputs})
 	}
 }

@@ -35,6 +35,7 @@ func (r *run) prepare(ctx context.Context, _ *pace) error {
 		if r.proxy, err = startStateProxy(context.WithoutCancel(ctx), r.client); err != nil {
 			return err
 		}
+		go r.proxy.greet()
 	}
 	return r.setUpEngine()
 }

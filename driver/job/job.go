@@ -89,7 +89,9 @@ type Params struct {
 	Operation Operation `json:"operation"`
 	Targets   []string  `json:"targets,omitempty"`
 	Replace   []string  `json:"replace,omitempty"`
-	Timeouts  Timeouts  `json:"timeouts"`
+	// Check says that nobody expects a change, so that an apply begins with a plan.
+	Check    bool     `json:"check,omitempty"`
+	Timeouts Timeouts `json:"timeouts"`
 	// PassEnv names the container's environment variables that Terraform gets too.
 	PassEnv []string `json:"passEnv,omitempty"`
 	// Trust says of each bundle in TrustDir where it comes from, for people.

@@ -133,6 +133,7 @@ func params(in Input, t merged) job.Params {
 		Operation: job.Operation(in.Run.Spec.Operation),
 		Targets:   in.Run.Spec.Targets,
 		Replace:   in.Run.Spec.Replace,
+		Check:     isCheck(in.Run),
 		Timeouts:  timeouts(in),
 		State:     in.State,
 		Vault:     vault(in),
@@ -151,6 +152,13 @@ func params(in Input, t merged) job.Params {
 		p.PluginMirror = job.PluginMirror{Path: m.Path, URL: m.URL, Direct: m.Direct}
 	}
 	return p
+}
+
+// isCheck tells whether a Run looks after what is there, and changes something only if somebody else did.
+func isCheck(r *v1alpha1.Run) bool {
+	kind := r.Spec.Trigger.Kind
+	unasked := kind == v1alpha1.TriggerSchedule || kind == v1alpha1.TriggerRerun
+	return unasked && r.Spec.Operation == v1alpha1.OperationApply && len(r.Spec.Replace) == 0
 }
 
 func volumes(in Input) []corev1.Volume {

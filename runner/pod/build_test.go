@@ -139,6 +139,30 @@ func TestBuild_Params(t *testing.T) {
 	}
 }
 
+// A Run that nobody expects a change of plans first.
+func TestBuild_Checks(t *testing.T) {
+	for _, test := range []struct {
+		trigger   v1alpha1.TriggerKind
+		operation v1alpha1.Operation
+		replace   []string
+		want      bool
+	}{
+		{v1alpha1.TriggerSchedule, v1alpha1.OperationApply, nil, true},
+		{v1alpha1.TriggerRerun, v1alpha1.OperationApply, nil, true},
+		{v1alpha1.TriggerRerun, v1alpha1.OperationApply, []string{"a.b"}, false},
+		{v1alpha1.TriggerSchedule, v1alpha1.OperationPlan, nil, false},
+		{v1alpha1.TriggerChange, v1alpha1.OperationApply, nil, false},
+		{v1alpha1.TriggerRetry, v1alpha1.OperationApply, nil, false},
+		{v1alpha1.TriggerDeletion, v1alpha1.OperationDestroy, nil, false},
+	} {
+		in := input()
+		in.Run.Spec.Trigger.Kind, in.Run.Spec.Operation, in.Run.Spec.Replace = test.trigger, test.operation, test.replace
+		if got := paramsOf(t, Build(in)).Check; got != test.want {
+			t.Errorf("%s by %s, replacing %v: got %v", test.operation, test.trigger, test.replace, got)
+		}
+	}
+}
+
 func TestBuild_Timeouts(t *testing.T) {
 	minutes := func(n int) *metav1.Duration { return &metav1.Duration{Duration: time.Duration(n) * time.Minute} }
 	for _, test := range []struct {
