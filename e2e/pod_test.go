@@ -68,7 +68,8 @@ func TestPodIsKilled(t *testing.T) {
 	s.AwaitReady(t, w)
 	s.Faults(t, cloud.Fault{Op: cloud.Read, Kind: cloud.Hang})
 	before := s.Begun(t, cloud.Read)
-	s.Rerun(t, w, "1")
+	// A change, for a check would hold no lock.
+	s.Change(t, w, func() { w.Spec.Source.Inline.Files["outputs.tf"] = `output "more" { value = "more" }` })
 	s.AwaitBegun(t, cloud.Read, before+1)
 	run := s.AwaitPod(t, w)
 	err := s.Set.CoreV1().Pods(s.Name).Delete(t.Context(), run.Status.PodName, *metav1.NewDeleteOptions(0))
@@ -83,7 +84,7 @@ func TestPodIsKilled(t *testing.T) {
 	})
 	s.Faults(t)
 	s.AwaitRun(t, w, "the retry", func(r *v1alpha1.Run) bool {
-		return r.Spec.Trigger.Kind == v1alpha1.TriggerRetry && r.Status.Class == string(job.NoChanges)
+		return r.Spec.Trigger.Kind == v1alpha1.TriggerRetry && r.Status.Class == string(job.Applied)
 	})
 	s.AwaitReady(t, w)
 	expectOnce(t, s, 2)

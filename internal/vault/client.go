@@ -32,7 +32,7 @@ const (
 	// maxRefusals is how often a login may be refused without a reason, or answered without a token. The kubernetes
 	// mount refuses so whatever is wrong with its TokenReview: a token that isn't good, and also an API server that
 	// can't be asked for the moment.
-	maxRefusals = 4
+	maxRefusals = 6
 )
 
 // Config says where Vault is, and as whom to log in.
