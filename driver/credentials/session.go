@@ -97,7 +97,10 @@ func (s *Session) Fetch(ctx context.Context, r Request) (Answer, error) {
 	}
 	began := s.cfg.Clock.Now()
 	secret, err := call(ctx, path, r.Parameters)
-	if err != nil {
+	switch {
+	case vault.IsGone(err): // the token is, which says nothing about what the role may do
+		return Answer{}, &Error{Class: job.CredentialsUnavailable, Message: err.Error()}
+	case err != nil:
 		return Answer{}, classed(err)
 	}
 	answer, err := s.take(path, secret, began)

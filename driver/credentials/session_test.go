@@ -231,6 +231,9 @@ func TestFailuresHaveTheirClass(t *testing.T) {
 	defer cancel()
 	_, err := s.Fetch(ctx, Request{Path: "db/creds/app"})
 	wantClass(t, err, job.CredentialsUnavailable, "Vault is sealed")
+	h.set("db/creds/app", refuses(403, "permission denied; invalid token")) // a new leader that doesn't know it
+	_, err = s.Fetch(t.Context(), Request{Path: "db/creds/app"})
+	wantClass(t, err, job.CredentialsUnavailable, "invalid token")
 	h.set("auth/jwt/login", refuses(400, `role "deployer" could not be found`))
 	_, err = Login(t.Context(), h.cfg)
 	wantClass(t, err, job.CredentialsDenied, "could not be found")

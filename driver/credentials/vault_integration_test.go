@@ -206,7 +206,7 @@ func dynamicRole(t *testing.T, w *world) {
 		t.Error("the user can still log in")
 	}
 	_, err := s.Fetch(t.Context(), Request{Path: creds})
-	wantClass(t, err, job.CredentialsDenied, "permission denied")
+	wantClass(t, err, job.CredentialsUnavailable, "permission denied")
 }
 
 // A static role has no lease: it is read anew for each Run, and is another after each rotation.
@@ -325,7 +325,7 @@ func byAccessor(t *testing.T, w *world) {
 	}
 	eventually(t, "no lease is left", func() bool { return len(w.leases(t, "database/creds/hour")) == 0 })
 	_, err := s.Fetch(t.Context(), Request{Path: "kv1/app"})
-	wantClass(t, err, job.CredentialsDenied, "permission denied")
+	wantClass(t, err, job.CredentialsUnavailable, "permission denied")
 	other := w.login(t, "deployer")
 	err = RevokeAccessor(t.Context(), w.config(t, "deployer", nil), other.Accessor())
 	wantClass(t, err, job.CredentialsDenied, "writing to auth/token/revoke-accessor")

@@ -32,7 +32,7 @@ func (c *Client) try(
 	case err == nil:
 		return secret, nil
 	case a.last.passes || a.last.status == 0:
-		return nil, c.unavailable(&failure{status: a.last.status, text: doing + ": " + a.last.Error()})
+		return nil, c.unavailable(&failure{status: a.last.status, text: doing + ": " + a.last.text})
 	default:
 		return nil, &Error{Reason: Denied, Status: a.last.status, Message: c.as(doing) + ": " + a.last.Error()}
 	}
