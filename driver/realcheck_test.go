@@ -20,7 +20,7 @@ resource "terraform_data" "a" {
 }
 `
 
-// TestRealCheck: a check that finds nothing writes nothing and locks nothing; one that finds a difference puts it right.
+// TestRealCheck: a check that finds nothing writes and locks nothing; one that finds a difference puts it right.
 func TestRealCheck(t *testing.T) {
 	withEngines(t, func(t *testing.T, b *bench) {
 		b.file("main.tf", manySecrets)
