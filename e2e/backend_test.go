@@ -52,6 +52,9 @@ func TestKubernetesBackend(t *testing.T) {
 	if err := s.List(t.Context(), &leases, client.InNamespace(s.Name)); err != nil {
 		t.Fatal(err)
 	}
+	if len(leases.Items) != 1 {
+		t.Errorf("there are %d Leases, want the one that was the lock", len(leases.Items))
+	}
 	for _, l := range leases.Items {
 		if l.Spec.HolderIdentity != nil {
 			t.Errorf("lock %s is left with %s", l.Name, *l.Spec.HolderIdentity)
