@@ -84,3 +84,16 @@ func TestCheck(t *testing.T) {
 		})
 	}
 }
+
+// TestACheckLocksAForeignBackend, for a state may be several objects there.
+func TestACheckLocksAForeignBackend(t *testing.T) {
+	b := newBench(t)
+	b.abroad(nil, nil)
+	b.cfg.Params.Check = true
+	if got := b.run(t.Context()); got.Class != job.NoChanges {
+		t.Errorf("%s: %s", got.Class, got.Message)
+	}
+	if plans := b.read(filepath.Join(b.cfg.Paths.Work, "calls.plan")); strings.Contains(plans, "-lock=false") {
+		t.Errorf("it doesn't lock: %s", plans)
+	}
+}
