@@ -29,6 +29,14 @@ const (
 	// State.
 	StateLocked      Class = "StateLocked"
 	StateUnavailable Class = "StateUnavailable"
+	// StateMissing: the state is absent, older, of another lineage or of another store than the last Run left it.
+	StateMissing Class = "StateMissing"
+	// StateDamaged: the newest version of the state, or its lock, can't be read.
+	StateDamaged Class = "StateDamaged"
+	// StateUnsaved: something was applied, and the backend did not take the state that says so.
+	StateUnsaved Class = "StateUnsaved"
+	// PlanStale: the state has moved on since the plan was made.
+	PlanStale Class = "PlanStale"
 
 	// Time and the surroundings.
 	Transient        Class = "Transient"
@@ -65,6 +73,8 @@ var policies = map[Class]Policy{
 	InitFailed:    Retry, PlanFailed: Retry, ApplyFailed: Retry, AlreadyExists: Retry, QuotaExceeded: Retry,
 	CredentialsUnavailable: Persist, CredentialsDenied: Persist, CredentialsExpired: Persist,
 	StateLocked: Persist, StateUnavailable: Persist,
+	StateMissing: Hold, StateDamaged: Hold, StateUnsaved: Hold,
+	PlanStale: Retry,
 	Transient: Retry, TimedOut: Retry, Stalled: Retry, OOMKilled: Retry, NoResult: Retry,
 	Evicted: Persist, PodLost: Persist, ImageUnavailable: Persist,
 	Canceled: Stop,
