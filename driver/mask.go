@@ -224,7 +224,21 @@ func (m *masker) result(r job.Result) job.Result {
 	for i := range r.Drift {
 		r.Drift[i].Address = m.apply(r.Drift[i].Address)
 	}
+	if w := r.Warnings; w != nil {
+		r.Warnings = &job.Warnings{Total: w.Total, First: m.lines(w.First)}
+	}
+	if c := r.Checks; c != nil {
+		r.Checks = &job.Checks{Failed: c.Failed, Messages: m.lines(c.Messages)}
+	}
 	return r
+}
+
+func (m *masker) lines(lines []string) []string {
+	lines = slices.Clone(lines)
+	for i, line := range lines {
+		lines[i] = m.apply(line)
+	}
+	return lines
 }
 
 // document masks a text that may be JSON, and leaves it JSON: a secret number becomes a string.

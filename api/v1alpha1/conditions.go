@@ -10,6 +10,9 @@ const (
 	ConditionStalled = "Stalled"
 	// ConditionDrifted is True while a difference was found and not corrected.
 	ConditionDrifted = "Drifted"
+	// ConditionChecksPassed is False while check blocks of the configuration fail, and True when those that it has, or
+	// had, pass. It is absent from a Workspace that has none.
+	ConditionChecksPassed = "ChecksPassed"
 	// ConditionSucceeded is a Run's one condition.
 	ConditionSucceeded = "Succeeded"
 )
@@ -42,6 +45,10 @@ const (
 	ReasonInSync = "InSync"
 	// ReasonDriftDetected: the last comparison found differences and was to report them only.
 	ReasonDriftDetected = "DriftDetected"
+	// ReasonChecksPassed: no check block failed in the last comparison.
+	ReasonChecksPassed = "ChecksPassed"
+	// ReasonChecksFailed: check blocks failed in the last comparison.
+	ReasonChecksFailed = "ChecksFailed"
 	// ReasonNameConflict: an object of the wanted name exists and is not Plumbline's.
 	ReasonNameConflict = "NameConflict"
 	// ReasonCredentialsRevoked: the credentials that a lost Run left in Vault are revoked.

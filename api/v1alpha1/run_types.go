@@ -166,6 +166,12 @@ type RunStatus struct {
 	// drift that the plan found: differences nobody asked for.
 	// +optional
 	Drift *DriftStatus `json:"drift,omitempty"`
+	// warnings of the engine, such as a variable that the configuration doesn't declare, or a check that failed.
+	// +optional
+	Warnings *Warnings `json:"warnings,omitempty"`
+	// checks is what became of the configuration's check blocks; absent when the Run knows of none.
+	// +optional
+	Checks *Checks `json:"checks,omitempty"`
 	// reported is the driver's job.Result, written by the state service alone.
 	// +optional
 	// +kubebuilder:pruning:PreserveUnknownFields
@@ -204,9 +210,32 @@ type Changes struct {
 	Destroy int32 `json:"destroy"`
 	// +optional
 	Import int32 `json:"import,omitempty"`
-	// summary is the same for people: +2 ~1 -0.
+	// forget counts what leaves the state and stays in reality, as a removed block asks for.
+	// +optional
+	Forget int32 `json:"forget,omitempty"`
+	// summary is the same for people: +2 ~1 -0, then <1 for what is imported and .1 for what is forgotten.
 	// +optional
 	Summary string `json:"summary,omitempty"`
+}
+
+// Warnings are what the engine warned of.
+type Warnings struct {
+	// total counts them all.
+	Total int32 `json:"total"`
+	// first are the first few, in a line each.
+	// +optional
+	// +listType=atomic
+	First []string `json:"first,omitempty"`
+}
+
+// Checks is what became of check blocks.
+type Checks struct {
+	// failed counts the assertions that don't hold, and what a check could not read.
+	Failed int32 `json:"failed"`
+	// messages of the first few, in a line each.
+	// +optional
+	// +listType=atomic
+	Messages []string `json:"messages,omitempty"`
 }
 
 // RunStep is one step of the driver.

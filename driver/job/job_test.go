@@ -54,9 +54,11 @@ func TestPolicy(t *testing.T) {
 func full() Result {
 	return Result{
 		Version: Version, Run: "vpn-1", Class: ApplyFailed, Message: "main.tf:3: Unsupported argument",
-		Changes: &Changes{Add: 1, Change: 2, Destroy: 3, Import: 4},
+		Changes: &Changes{Add: 1, Change: 2, Destroy: 3, Import: 4, Forget: 5},
 		Steps:   []Step{{Name: "init", Attempts: 2, Duration: time.Second}, {Name: "apply", Attempts: 1, Class: ApplyFailed}},
 		Drift:   []Drift{{Address: "a.b", Actions: []string{"update"}}}, DriftTotal: 1, OutputsDigest: "d", StateSerial: 7,
+		Warnings: &Warnings{Total: 9, First: []string{"Value for undeclared variable"}},
+		Checks:   &Checks{Failed: 1, Messages: []string{"check.level: the water is high"}},
 	}
 }
 
@@ -83,6 +85,8 @@ func TestEncodeMakesItFit(t *testing.T) {
 	for i := range many {
 		many[i] = Drift{Address: strings.Repeat("module.x.", 20), Actions: []string{"update"}}
 	}
+	line := strings.Repeat("w", 900)
+	lines := []string{line, line, line, line, line, line, line, line}
 	for _, test := range []struct {
 		name   string
 		result Result
@@ -99,6 +103,19 @@ func TestEncodeMakesItFit(t *testing.T) {
 			func(r Result) bool { return len(r.Message) == 1000 && len(r.Drift) > 5 && r.DriftTotal == 200 }},
 		{"of short drift only so much is listed", Result{Class: Planned, Drift: make([]Drift, 50), DriftTotal: 50},
 			func(r Result) bool { return len(r.Drift) == MaxDrift && r.DriftTotal == 50 }},
+		{"warnings give way to the message, and to a few resources that drift",
+			Result{Class: Planned, Message: strings.Repeat("m", 1000), Warnings: &Warnings{Total: 8, First: lines},
+				Drift: make([]Drift, 20), DriftTotal: 20},
+			func(r Result) bool {
+				return len(r.Message) == 1000 && len(r.Drift) == keptDrift && r.Warnings.Total == 8 && len(r.Warnings.First) == 3
+			}},
+		{"checks are dropped after the warnings",
+			Result{Class: Planned, Warnings: &Warnings{Total: 8, First: lines}, Checks: &Checks{Failed: 8, Messages: lines}},
+			func(r Result) bool {
+				return len(r.Warnings.First) == 0 && len(r.Checks.Messages) == 4 && r.Checks.Failed == 8
+			}},
+		{"of short warnings only so many are listed", Result{Class: Planned, Warnings: &Warnings{8, make([]string, 8)}},
+			func(r Result) bool { return len(r.Warnings.First) == MaxWarnings }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := roundTrip(t, test.result)

@@ -16,6 +16,12 @@ const MaxResult = 4096
 // MaxDrift is how many drifted resources a Result lists; DriftTotal counts them all.
 const MaxDrift = 20
 
+// MaxWarnings is how many warnings, and how many failed checks, a Result lists.
+const MaxWarnings = 5
+
+// keptDrift is how much of the listed drift is kept when there are warnings to be listed too.
+const keptDrift = 5
+
 // Result is what came of a Run. It holds nothing secret: it is shown in Run.status.
 type Result struct {
 	Version int    `json:"version"`
@@ -33,6 +39,10 @@ type Result struct {
 	// Drift are the differences that the plan found between the state and reality; DriftTotal how many there are.
 	Drift      []Drift `json:"drift,omitempty"`
 	DriftTotal int     `json:"driftTotal,omitempty"`
+	// Warnings are what the engine warned of, failing checks included; nil for none.
+	Warnings *Warnings `json:"warnings,omitempty"`
+	// Checks is what became of the configuration's check blocks; nil when none are known of.
+	Checks *Checks `json:"checks,omitempty"`
 }
 
 // Changes counts what a plan changes or an apply changed.
@@ -41,10 +51,24 @@ type Changes struct {
 	Change  int `json:"change"`
 	Destroy int `json:"destroy"`
 	Import  int `json:"import,omitempty"`
+	// Forget counts what leaves the state and stays in reality, as a removed block asks for.
+	Forget int `json:"forget,omitempty"`
 }
 
 // Any tells whether something changes.
-func (c Changes) Any() bool { return c.Add+c.Change+c.Destroy+c.Import > 0 }
+func (c Changes) Any() bool { return c.Add+c.Change+c.Destroy+c.Import+c.Forget > 0 }
+
+// Warnings counts them and has the first few, at most MaxWarnings, in a line each.
+type Warnings struct {
+	Total int      `json:"total"`
+	First []string `json:"first,omitempty"`
+}
+
+// Checks says how many check blocks and their assertions failed, and of the first MaxWarnings which, in a line each.
+type Checks struct {
+	Failed   int      `json:"failed"`
+	Messages []string `json:"messages,omitempty"`
+}
 
 // Step is one step of the driver.
 type Step struct {
@@ -64,12 +88,13 @@ type Drift struct {
 // ErrTooLarge is returned when a Result can't be made to fit.
 var ErrTooLarge = errors.New("result is over the size of a termination message")
 
-// Encode makes the Result fit MaxResult: it drops listed drift from the end, then cuts the message, and never drops
-// the class.
+// Encode makes the Result fit MaxResult: it drops listed drift and warnings from the end, then cuts the message, and
+// never drops the class or a count.
 func Encode(r Result) ([]byte, error) {
 	r.Version = Version
 	r.Message = strings.ToValidUTF8(r.Message, "?")
 	r.Drift = r.Drift[:min(len(r.Drift), MaxDrift)]
+	r.bounded()
 	for {
 		b, err := json.Marshal(r)
 		if err != nil {
@@ -81,6 +106,9 @@ func Encode(r Result) ([]byte, error) {
 			return b, nil
 		case len(r.Message) > 1100:
 			r.Message = cut(r.Message, max(1024, len(r.Message)-over-len(ellipsis)))
+		case len(r.Drift) > keptDrift:
+			r.Drift = r.Drift[:len(r.Drift)-1]
+		case r.dropLine():
 		case len(r.Drift) > 0:
 			r.Drift = r.Drift[:len(r.Drift)-1]
 		case len(r.Message) > 0:
@@ -89,6 +117,29 @@ func Encode(r Result) ([]byte, error) {
 			return nil, ErrTooLarge
 		}
 	}
+}
+
+// bounded copies what dropLine shortens, each list within MaxWarnings.
+func (r *Result) bounded() {
+	if w := r.Warnings; w != nil {
+		r.Warnings = &Warnings{w.Total, w.First[:min(len(w.First), MaxWarnings)]}
+	}
+	if c := r.Checks; c != nil {
+		r.Checks = &Checks{c.Failed, c.Messages[:min(len(c.Messages), MaxWarnings)]}
+	}
+}
+
+// dropLine drops the last listed warning, or else the last listed check, and tells whether there was one.
+func (r *Result) dropLine() bool {
+	switch {
+	case r.Warnings != nil && len(r.Warnings.First) > 0:
+		r.Warnings.First = r.Warnings.First[:len(r.Warnings.First)-1]
+	case r.Checks != nil && len(r.Checks.Messages) > 0:
+		r.Checks.Messages = r.Checks.Messages[:len(r.Checks.Messages)-1]
+	default:
+		return false
+	}
+	return true
 }
 
 // Write leaves the Result at path, as Parse reads it.

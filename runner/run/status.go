@@ -53,6 +53,12 @@ func fill(s *v1alpha1.RunStatus, result job.Result, at metav1.Time) {
 			Class:    string(step.Class),
 		})
 	}
+	if w := result.Warnings; w != nil {
+		s.Warnings = &v1alpha1.Warnings{Total: count(w.Total), First: w.First}
+	}
+	if c := result.Checks; c != nil {
+		s.Checks = &v1alpha1.Checks{Failed: count(c.Failed), Messages: c.Messages}
+	}
 	if result.DriftTotal == 0 {
 		return
 	}
@@ -69,8 +75,12 @@ func changes(c job.Changes) *v1alpha1.Changes {
 	if c.Import > 0 {
 		summary += fmt.Sprintf(" <%d", c.Import)
 	}
+	if c.Forget > 0 {
+		summary += fmt.Sprintf(" .%d", c.Forget)
+	}
 	return &v1alpha1.Changes{
-		Add: count(c.Add), Change: count(c.Change), Destroy: count(c.Destroy), Import: count(c.Import), Summary: summary,
+		Add: count(c.Add), Change: count(c.Change), Destroy: count(c.Destroy), Import: count(c.Import),
+		Forget: count(c.Forget), Summary: summary,
 	}
 }
 

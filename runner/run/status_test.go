@@ -17,19 +17,23 @@ func TestFinished_TakesOverTheResult(t *testing.T) {
 	r := launched().Obj()
 	finished(r, Decision{Class: job.Applied, Result: &job.Result{
 		Class: job.Applied, OutputsDigest: "d", StateSerial: 7,
-		Changes: &job.Changes{Add: 1, Change: 2, Destroy: 3},
-		Steps:   []job.Step{{Name: "plan", Attempts: 2, Duration: 1234567890}},
-		Drift:   []job.Drift{{Address: "a.b"}}, DriftTotal: 30,
+		Changes:  &job.Changes{Add: 1, Change: 2, Destroy: 3, Forget: 4},
+		Warnings: &job.Warnings{Total: 9, First: []string{"Value for undeclared variable"}},
+		Checks:   &job.Checks{Failed: 1, Messages: []string{"check.level: the water is high"}},
+		Steps:    []job.Step{{Name: "plan", Attempts: 2, Duration: 1234567890}},
+		Drift:    []job.Drift{{Address: "a.b"}}, DriftTotal: 30,
 	}}, testkit.At(95*time.Second))
 	at := metav1.NewTime(testkit.At(95 * time.Second))
 	want := v1alpha1.RunStatus{
 		Conditions: []metav1.Condition{{
-			Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionTrue, Reason: "Applied", Message: "changes: +1 ~2 -3",
+			Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionTrue, Reason: "Applied", Message: "changes: +1 ~2 -3 .4",
 			ObservedGeneration: 1,
 		}},
 		StartedAt: r.Status.StartedAt, FinishedAt: &at, Duration: "1m35s", PodName: "vpn-1",
 		InputsDigest: testkit.Digest, WorkspaceGeneration: 1, OutputsDigest: "d", StateSerial: 7, Class: "Applied",
-		Changes: &v1alpha1.Changes{Add: 1, Change: 2, Destroy: 3, Summary: "+1 ~2 -3"},
+		Changes:  &v1alpha1.Changes{Add: 1, Change: 2, Destroy: 3, Forget: 4, Summary: "+1 ~2 -3 .4"},
+		Warnings: &v1alpha1.Warnings{Total: 9, First: []string{"Value for undeclared variable"}},
+		Checks:   &v1alpha1.Checks{Failed: 1, Messages: []string{"check.level: the water is high"}},
 		Steps: []v1alpha1.RunStep{{Name: "plan", Attempts: 2,
 			Duration: metav1.Duration{Duration: 1235 * time.Millisecond}}},
 		Drift: &v1alpha1.DriftStatus{DetectedAt: at, Total: 30, Resources: []v1alpha1.DriftedResource{
