@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/hashicorp/terraform-exec/tfexec"
-
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
@@ -101,14 +99,6 @@ func (r *run) grantFiles() error {
 	}
 	r.access.varFile = path
 	return nil
-}
-
-// varFiles are options for plan and apply.
-func (r *run) varFiles() []*tfexec.VarFileOption {
-	if r.access.varFile == "" {
-		return nil
-	}
-	return []*tfexec.VarFileOption{tfexec.VarFile(r.access.varFile)}
 }
 
 // addGranted adds what came from Vault, and where tokens are. Before the step credentials the values are not known yet

@@ -11,9 +11,6 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// variablesFile is the file of the Spec that has the variables' values.
-const variablesFile = "terraform.tfvars.json"
-
 // learnSecrets has masked what came with the Pod: the token for the state service, the credentials, the backend's
 // secret arguments, and the variables whose values stand in Secrets. What can't be read here can't be read either where
 // it is used, and that is where it is said.

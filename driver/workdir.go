@@ -66,6 +66,9 @@ func (r *run) fillWorkDir() error {
 		}
 	}
 	for _, f := range r.spec.Files {
+		if f.Path == variablesFile {
+			f.Path = ownVariables
+		}
 		if err := placeFile(work, r.Paths.Spec, f); err != nil {
 			return err
 		}
