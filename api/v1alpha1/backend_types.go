@@ -53,6 +53,12 @@ type StatePlace struct {
 	// lineage tells the state from others, once it is known.
 	// +optional
 	Lineage string `json:"lineage,omitempty"`
+	// serial is the highest that a Run saw there: a state that has a lower one is an old copy.
+	// +optional
+	Serial int64 `json:"serial,omitempty"`
+	// storeID tells the store of Plumbline's state service from others.
+	// +optional
+	StoreID string `json:"storeID,omitempty"`
 	// run is the Run that found it, or put it there, last.
 	// +optional
 	Run string `json:"run,omitempty"`
@@ -66,6 +72,13 @@ type Applied struct {
 	Run          string      `json:"run"`
 	InputsDigest string      `json:"inputsDigest"`
 	At           metav1.Time `json:"at"`
+	// lineage, stateSerial and storeID say which state the apply left. One that is absent, older, of another lineage or in
+	// another store than this is StateMissing.
+	// +optional
+	Lineage string `json:"lineage,omitempty"`
 	// +optional
 	StateSerial int64 `json:"stateSerial,omitempty"`
+	// storeID is empty for a state in a backend that isn't Plumbline's own.
+	// +optional
+	StoreID string `json:"storeID,omitempty"`
 }

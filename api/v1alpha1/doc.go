@@ -42,6 +42,13 @@ const (
 	// AnnotationUnlock on a Workspace asks for the release of the lock, in a backend that isn't Plumbline's own, whose ID
 	// it names; once for each ID.
 	AnnotationUnlock = "plumbline.dev/unlock"
+	// AnnotationAdoptState on a Workspace whose state is missing says what to do about it, once for each value: the UID of
+	// the Workspace that a state was kept for, to take it over, or AdoptNone.
+	AnnotationAdoptState = "plumbline.dev/adopt-state"
+	// AdoptNone is to expect no state, and to go on with what is there or with none.
+	AdoptNone = "none"
+	// AnnotationInstallation on a Workspace is the system namespace of the installation that looks after it.
+	AnnotationInstallation = "plumbline.dev/installation"
 	// AnnotationDefaultClass set to "true" marks the RunnerClass of Workspaces that name none.
 	AnnotationDefaultClass = "plumbline.dev/default-class"
 	// Finalizer keeps a deleted Workspace until its infrastructure is destroyed (or deliberately left).

@@ -317,6 +317,13 @@ type WorkspaceStatus struct {
 	// lastUnlock is the value of plumbline.dev/unlock that was acted on last.
 	// +optional
 	LastUnlock string `json:"lastUnlock,omitempty"`
+	// lastAdoptState is the value of plumbline.dev/adopt-state that was acted on last.
+	// +optional
+	LastAdoptState string `json:"lastAdoptState,omitempty"`
+	// uid is the Workspace's own, as it was when its last Run ended: another one than metadata.uid says that this status
+	// was restored from a backup.
+	// +optional
+	UID string `json:"uid,omitempty"`
 	// failures counts the failed Runs since the last success, change or rerun.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`

@@ -37,6 +37,10 @@ type Backend struct {
 type Place struct {
 	// Lineage is that of the state which the last Run left; empty for not known.
 	Lineage string `json:"lineage,omitempty"`
+	// Serial is the highest that was seen of it, and Store the ID of the store that it lies in, if that is the state
+	// service's. An older release knows neither.
+	Serial int64  `json:"serial,omitempty"`
+	Store  string `json:"store,omitempty"`
 	// Move says that the state lies in another backend than the Spec's and is to be moved: in From, or in the state
 	// service if that is nil.
 	Move bool     `json:"move,omitempty"`

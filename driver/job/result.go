@@ -34,8 +34,10 @@ type Result struct {
 	// OutputsDigest is DigestOutputs of what was sent to the state service; empty when outputs were not read.
 	OutputsDigest string `json:"outputsDigest,omitempty"`
 	StateSerial   int64  `json:"stateSerial,omitempty"`
-	// StateLineage tells one state from another in a backend that isn't Plumbline's own.
+	// StateLineage tells one state from another, and StoreID one store of the state service from another; empty for a
+	// backend that isn't Plumbline's own.
 	StateLineage string `json:"stateLineage,omitempty"`
+	StoreID      string `json:"storeID,omitempty"`
 	// Drift are the differences that the plan found between the state and reality; DriftTotal how many there are.
 	Drift      []Drift `json:"drift,omitempty"`
 	DriftTotal int     `json:"driftTotal,omitempty"`
