@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -45,7 +44,7 @@ type Config struct {
 // Paths are the folders and files around the driver.
 type Paths struct {
 	Spec        string // folder of the Spec and its files
-	Work        string // folder that Terraform runs in
+	Work        string // folder that the root module is laid out in
 	Credentials string // folder of the credentials' folders
 	Token       string // token for the state service
 	Trust       string // folder of the trusted bundles
@@ -80,8 +79,10 @@ func PodPaths() Paths {
 // run is one Run as it goes on: what its steps share.
 type run struct {
 	Config
-	log    *logWriter
-	spec   job.Spec
+	log  *logWriter
+	spec job.Spec
+	// root is the folder that Terraform runs in, if that isn't the work folder itself.
+	root   string
 	client *stateClient
 	proxy  *stateProxy
 	tf     Terraform
@@ -217,5 +218,3 @@ func (f *failure) Error() string { return fmt.Sprintf("%s: %s", f.class, f.messa
 func invalid(format string, args ...any) error {
 	return &failure{class: job.ConfigInvalid, message: fmt.Sprintf(format, args...)}
 }
-
-func (r *run) work(name string) string { return filepath.Join(r.Paths.Work, name) }

@@ -48,7 +48,7 @@ func (r *run) setUpEngine() error {
 	if env["TF_CLI_CONFIG_FILE"], err = r.writeCLIConfig(); err != nil {
 		return err
 	}
-	tf, err := tfexec.NewTerraform(r.Paths.Work, path)
+	tf, err := tfexec.NewTerraform(r.work("."), path)
 	if err != nil {
 		return fmt.Errorf("setting up %s: %w", path, err)
 	}

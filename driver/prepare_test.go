@@ -84,8 +84,13 @@ func TestFillWorkDir(t *testing.T) {
 		},
 		{"a file replaces a link", map[string]string{"a.tf": "a", "b.tf": "->a.tf"}, map[string]string{"b.tf": "b"},
 			map[string]string{"a.tf": "a", "b.tf": "b"}, ""},
-		{"a link that leads out", map[string]string{"x": "->" + outside}, nil, nil, "module link x"},
-		{"a link that climbs out", map[string]string{"x": "->../../../etc/passwd"}, nil, nil, "module link x"},
+		{"a link that leads out is no way to write there", map[string]string{"x": "->" + outside},
+			map[string]string{"x": "y"}, map[string]string{"x": "y"}, ""},
+		{"nor is one in a path", map[string]string{"x": "->" + filepath.Dir(outside)},
+			map[string]string{"x/secret": ""}, nil, "file x/secret: "},
+		{"what Terraform left on a desk", map[string]string{"main.tf": "a", ".terraform/environment": "staging"},
+			map[string]string{"errored.tfstate": "{}", ".terraform/terraform.tfstate": "{}"},
+			map[string]string{"main.tf": "a"}, ""},
 		{"a path that leads out", nil, map[string]string{"../x": ""}, nil, `"../x" leads out`},
 		{"an absolute path", nil, map[string]string{"/etc/x": ""}, nil, `"/etc/x" leads out`},
 		{"a file where a folder is", map[string]string{"a/b.tf": "x"}, map[string]string{"a": ""}, nil, "file a: "},
@@ -99,7 +104,8 @@ func TestFillWorkDir(t *testing.T) {
 			for path, content := range test.files {
 				b.file(path, content)
 			}
-			err := (&run{Config: b.cfg, spec: b.spec}).fillWorkDir()
+			r := &run{Config: b.cfg, spec: b.spec, log: &logWriter{out: b.log}}
+			err := r.fillWorkDir()
 			if test.wantErr != "" {
 				if err == nil || !strings.Contains(err.Error(), test.wantErr) {
 					t.Fatalf("error %v, want %s", err, test.wantErr)
@@ -109,7 +115,7 @@ func TestFillWorkDir(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, readTree(t, b.cfg.Paths.Work)); diff != "" {
+			if diff := cmp.Diff(test.want, readTree(t, r.work("."))); diff != "" {
 				t.Errorf("work folder (-want +got):\n%s", diff)
 			}
 		})

@@ -4,6 +4,8 @@ package driver
 
 import (
 	"encoding/json"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,6 +51,56 @@ func TestRealVariables(t *testing.T) {
 			}
 			if diff := cmp.Diff(want, b.state.outputs); diff != "" {
 				t.Errorf("outputs (-want +got):\n%s", diff)
+			}
+		}
+	})
+}
+
+// TestRealNeighbours: a root module of an image finds what lies beside it, in each of the ways that there are.
+func TestRealNeighbours(t *testing.T) {
+	withEngines(t, func(t *testing.T, b *bench) {
+		top := tree(t, map[string]string{
+			"live/north/main.tf": `
+				module "label" {
+					source = "../../common"
+					text   = "north"
+				}
+				module "linked" {
+					source = "./shared"
+					text   = file("../../common/word.txt")
+				}
+				resource "terraform_data" "a" {
+					input = "${module.label.text} ${module.linked.text} ${file("shared/word.txt")}"
+				}
+				output "a" { value = terraform_data.a.output }`,
+			"live/north/shared": "->../../common",
+			"common/main.tf": `
+				variable "text" { type = string }
+				module "upper" {
+					source = "../upper"
+					text   = var.text
+				}
+				output "text" { value = module.upper.text }`,
+			"common/word.txt": "east",
+			"upper/main.tf": `
+				variable "text" { type = string }
+				output "text" { value = upper(var.text) }`,
+			// What a desk left beside the root module.
+			"live/north/.terraform/environment": "staging", "live/north/errored.tfstate": stateOf(9),
+			"live/north/.terraform/terraform.tfstate": `{"version": 3, "backend": {"type": "local", "config": {}, "hash": 1}}`,
+			"live/north/terraform.tfstate":            stateOf(7), "live/north/crash.log": "",
+		})
+		b.spec.ImagePath = filepath.Join(top, "live/north")
+		for _, want := range []job.Class{job.Applied, job.NoChanges} {
+			b.again()
+			got := b.run(t.Context())
+			if got.Class != want || got.StateSerial != 1 || string(b.state.outputs["a"].Value) != `"NORTH EAST east"` {
+				t.Fatalf("%s: %s, serial %d, outputs %+v", got.Class, got.Message, got.StateSerial, b.state.outputs)
+			}
+		}
+		for _, name := range []string{".terraform/environment", "errored.tfstate", "terraform.tfstate", "crash.log"} {
+			if !strings.Contains(b.log.String(), name) {
+				t.Errorf("the log doesn't say that %s was left out", name)
 			}
 		}
 	})

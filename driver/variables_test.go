@@ -56,9 +56,10 @@ func TestAModulesOwnDefaultsStay(t *testing.T) {
 	b := newBench(t)
 	b.spec.ImagePath = tree(t, map[string]string{variablesFile: `{"nodes": 2, "region": "eu"}`})
 	b.file(variablesFile, `{"nodes": 7}`)
-	b.must((&run{Config: b.cfg, spec: b.spec}).fillWorkDir())
+	r := &run{Config: b.cfg, spec: b.spec}
+	b.must(r.fillWorkDir())
 	want := map[string]string{variablesFile: `{"nodes": 2, "region": "eu"}`, ownVariables: `{"nodes": 7}`}
-	if diff := cmp.Diff(want, readTree(t, b.cfg.Paths.Work)); diff != "" {
+	if diff := cmp.Diff(want, readTree(t, r.work("."))); diff != "" {
 		t.Errorf("work folder (-want +got):\n%s", diff)
 	}
 }

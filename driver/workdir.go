@@ -1,16 +1,18 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/driver/workdir"
 )
 
 // prepare makes everything that Terraform needs to start.
@@ -52,89 +54,53 @@ func readSpec(dir string) (job.Spec, error) {
 	return spec, nil
 }
 
-// fillWorkDir puts the image's module into the work folder, then the Spec's files over it. All of it goes through
-// os.Root, so neither a path nor a symbolic link leads out of the folders.
+// fillWorkDir lays the image's module out, then the Spec's files over it. The files go through os.Root, so neither a
+// path nor a symbolic link leads them out of the root module's folder.
 func (r *run) fillWorkDir() error {
-	work, err := os.OpenRoot(r.Paths.Work)
+	left, err := r.layOut()
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(r.work("."))
 	if err != nil {
 		return fmt.Errorf("opening work folder: %w", err)
 	}
-	defer work.Close() //nolint:errcheck // nothing is written through the folder's handle itself
-	if r.spec.ImagePath != "" {
-		if err := copyModule(r.spec.ImagePath, work); err != nil {
-			return err
-		}
-	}
+	defer root.Close() //nolint:errcheck // nothing is written through the folder's handle itself
 	for _, f := range r.spec.Files {
+		if workdir.Leftover(f.Path) {
+			left = append(left, f.Path)
+			continue
+		}
 		if f.Path == variablesFile {
 			f.Path = ownVariables
 		}
-		if err := placeFile(work, r.Paths.Spec, f); err != nil {
+		if err := placeFile(root, r.Paths.Spec, f); err != nil {
 			return err
 		}
+	}
+	if len(left) > 0 {
+		r.log.printf("Not taken along from the source, for Terraform left it where it ran before: %s", strings.Join(left, ", "))
 	}
 	return nil
 }
 
-func copyModule(dir string, work *os.Root) error {
-	module, err := os.OpenRoot(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return invalid("the runner image has no folder %s", dir)
-	case err != nil:
-		return fmt.Errorf("opening module: %w", err)
+// layOut finds the root module's folder: the image's module keeps its place in its tree.
+func (r *run) layOut() (left []string, err error) {
+	if r.spec.ImagePath == "" {
+		return nil, nil
 	}
-	defer module.Close() //nolint:errcheck // it is only read
-	return fs.WalkDir(module.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return fmt.Errorf("reading module: %w", err)
-		}
-		if err := copyEntry(module, work, name, entry.Type()); err != nil {
-			return fmt.Errorf("copying %s of module %s: %w", name, dir, err)
-		}
-		return nil
-	})
+	tree, err := workdir.InImage(r.spec.ImagePath)
+	if err == nil {
+		r.root, left, err = tree.Lay(r.Paths.Work)
+	}
+	if wrong := (*workdir.InvalidError)(nil); errors.As(err, &wrong) {
+		return nil, invalid("%s", wrong.What)
+	}
+	return left, err
 }
 
-func copyEntry(module, work *os.Root, name string, kind fs.FileMode) error {
-	switch {
-	case kind.IsDir():
-		return work.MkdirAll(name, 0o755)
-	case kind.IsRegular():
-		return copyFile(module, work, name)
-	case kind&fs.ModeSymlink != 0:
-		// Stat refuses a link that leads out of the module; inside it the same link leads to the same copy.
-		if _, err := module.Stat(name); err != nil {
-			return invalid("module link %s: %v", name, err)
-		}
-		target, err := module.Readlink(name)
-		if err != nil {
-			return err
-		}
-		return work.Symlink(target, name)
-	default:
-		return invalid("module entry %s is neither a file, a folder nor a link", name)
-	}
-}
-
-func copyFile(module, work *os.Root, name string) error {
-	in, err := module.Open(name)
-	if err != nil {
-		return err
-	}
-	defer in.Close() //nolint:errcheck // it is only read
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	// The copy belongs to this process, whatever the image's owner is, and must stay writable for it.
-	out, err := work.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm()|0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
-}
+// work is the path of a file in the folder that Terraform runs in.
+func (r *run) work(name string) string { return filepath.Join(cmp.Or(r.root, r.Paths.Work), name) }
 
 func placeFile(work *os.Root, from string, f job.File) error {
 	if !filepath.IsLocal(f.Path) {
