@@ -103,6 +103,28 @@ func TestSourceIsValidated(t *testing.T) {
 	})
 }
 
+// TestNullIsAValue: it is kept on its way through the API server, and can be told from a value that was forgotten.
+func TestNullIsAValue(t *testing.T) {
+	o := object(t, "Workspace", "with-null", source+"variables: [{name: a, value: null}, {name: b, value: {c: null}}]")
+	if err := apiServer.Create(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = apiServer.Delete(context.Background(), o) })
+	var w v1alpha1.Workspace
+	if err := apiServer.Get(t.Context(), client.ObjectKeyFromObject(o), &w); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"null", `{"c":null}`} {
+		if v := w.Spec.Variables[i].Value; v == nil || string(v.Raw) != want {
+			t.Errorf("variable %d is %v, want %s", i, v, want)
+		}
+	}
+	w.Labels = map[string]string{"changed": "true"}
+	if err := apiServer.Update(t.Context(), &w); err != nil {
+		t.Errorf("it can't be written back: %v", err)
+	}
+}
+
 func TestVariablesAreValidated(t *testing.T) {
 	const one = "set exactly one of secretKeyRef, configMapKeyRef"
 	check(t, "Workspace", []row{
@@ -111,7 +133,9 @@ func TestVariablesAreValidated(t *testing.T) {
 		{"from a Secret", source + "variables: [{name: a, valueFrom: {secretKeyRef: {name: s, key: k}}}]", ""},
 		{"from a ConfigMap", source + "variables: [{name: a, valueFrom: {configMapKeyRef: {name: s, key: k}}}]", ""},
 		{"nothing", source + "variables: [{name: a}]", "at least 2"},
-		{"null, which the API server takes for nothing", source + "variables: [{name: a, value: null}]", "at least 2"},
+		{"null", source + "variables: [{name: a, value: null}, {name: b, value: {c: null}}]", ""},
+		{"null and valueFrom",
+			source + "variables: [{name: a, value: null, valueFrom: {secretKeyRef: {name: s, key: k}}}]", "at most 2"},
 		{"value and valueFrom",
 			source + "variables: [{name: a, value: 1, valueFrom: {secretKeyRef: {name: s, key: k}}}]", "at most 2"},
 		{"from nowhere", source + "variables: [{name: a, valueFrom: {}}]", one},

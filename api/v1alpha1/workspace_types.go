@@ -156,8 +156,9 @@ type Variable struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_-]*$`
 	Name string `json:"name"`
-	// value is any JSON value; it reaches Terraform unchanged and is never evaluated.
+	// value is any JSON value, null too; it reaches Terraform unchanged and is never evaluated.
 	// +optional
+	// +nullable
 	Value *apiextensionsv1.JSON `json:"value,omitempty"`
 	// valueFrom reads the value, as a string, from elsewhere.
 	// +optional

@@ -38,7 +38,7 @@ func TestBundleResolvesWhatVariablesName(t *testing.T) {
 	c := cluster(t,
 		testkit.Secret("vpn", map[string]string{"psk": "${not} \"evaluated\"\n"}),
 		testkit.ConfigMap("net", map[string]string{"cidr": "10.0.0.0/8"}))
-	w := testkit.Workspace("a").Value("region", `{"a":[1,null]}`).FromSecret("psk", "vpn", "psk").
+	w := testkit.Workspace("a").Value("region", `{"a":[1,null]}`).Value("floor", "null").FromSecret("psk", "vpn", "psk").
 		FromConfigMap("cidr", "net", "cidr").Credential("cloud", "vpn").Obj()
 	b, err := Bundle(t.Context(), c, w)
 	if err != nil {
@@ -49,7 +49,7 @@ func TestBundleResolvesWhatVariablesName(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"region": map[string]any{"a": []any{1.0, nil}}, "psk": "${not} \"evaluated\"\n", "cidr": "10.0.0.0/8",
+		"region": map[string]any{"a": []any{1.0, nil}}, "floor": nil, "psk": "${not} \"evaluated\"\n", "cidr": "10.0.0.0/8",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
