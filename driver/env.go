@@ -40,7 +40,7 @@ func (r *run) terraformEnv() (map[string]string, error) {
 		}
 	}
 	for _, credential := range r.spec.Credentials {
-		if err := given.addFolder(credential, filepath.Join(r.Paths.Credentials, filepath.Base(credential))); err != nil {
+		if err := given.addFolder(credential, r.credentialFolder(credential)); err != nil {
 			return nil, err
 		}
 	}
@@ -82,23 +82,51 @@ func (c collected) add(source, name, value string) error {
 	return nil
 }
 
-// addFolder adds the files of a mounted Secret. What begins with two dots is the kubelet's.
+// addFolder adds the files of a mounted Secret that can be variables.
 func (c collected) addFolder(credential, dir string) error {
-	files, err := os.ReadDir(dir)
+	names, _, err := mountedKeys(dir)
 	if err != nil {
 		return fmt.Errorf("reading credential %s: %w", credential, err)
 	}
-	for _, f := range files {
-		if strings.HasPrefix(f.Name(), "..") {
-			continue
-		}
-		value, err := os.ReadFile(filepath.Join(dir, f.Name()))
+	for _, name := range names {
+		value, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return fmt.Errorf("reading credential %s: %w", credential, err)
 		}
-		if err := c.add("credential "+credential, f.Name(), string(value)); err != nil {
+		if err := c.add("credential "+credential, name, string(value)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// mountedKeys are the keys of a mounted Secret that can be environment variables, and those that can't. What begins
+// with two dots is the kubelet's.
+func mountedKeys(dir string) (names, odd []string, err error) {
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		switch name := f.Name(); {
+		case strings.HasPrefix(name, ".."):
+		case envName.MatchString(name):
+			names = append(names, name)
+		default:
+			odd = append(odd, name)
+		}
+	}
+	return names, odd, err
+}
+
+// tellOddKeys names what of the credentials' Secrets Terraform doesn't get.
+func (r *run) tellOddKeys() {
+	for _, credential := range r.spec.Credentials {
+		_, odd, _ := mountedKeys(r.credentialFolder(credential)) // who needs the folder says that it can't be read
+		if len(odd) > 0 {
+			r.log.printf("Credential %s: left out, for they can't be names of environment variables: %s. "+
+				"To choose from the Secret, set secretRef.keys: {VARIABLE: key}", credential, strings.Join(odd, ", "))
+		}
+	}
+}
+
+func (r *run) credentialFolder(credential string) string {
+	return filepath.Join(r.Paths.Credentials, filepath.Base(credential))
 }

@@ -19,7 +19,7 @@ func (r *run) learnSecrets() {
 		r.keepSecret(string(token))
 	}
 	for _, credential := range r.spec.Credentials {
-		r.learnFolder(filepath.Join(r.Paths.Credentials, filepath.Base(credential)))
+		r.learnFolder(r.credentialFolder(credential))
 	}
 	r.learnFolder(r.Paths.Backend)
 	r.learnFolder(r.Paths.FormerBackend)

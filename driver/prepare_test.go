@@ -142,7 +142,8 @@ func TestTerraformEnv(t *testing.T) {
 			"environment variable X comes from both credential cloud and credential other"},
 		{"the same from the Pod", []string{"HTTPS_PROXY"}, credentials{"cloud": {"HTTPS_PROXY": "q"}}, nil,
 			"HTTPS_PROXY comes from both the Pod template's env and credential cloud"},
-		{"no name", nil, credentials{"cloud": {"tls.crt": "x"}}, nil, `credential cloud: "tls.crt" can't be`},
+		{"another operator's Secret", nil, credentials{"db": {"PGUSER": "shop", "jdbc-uri": "x", "tls.crt": "-"}},
+			map[string]string{"PGUSER": "shop"}, ""},
 		{"state", nil, credentials{"cloud": {"TF_HTTP_ADDRESS": "x"}}, nil, "TF_HTTP_ADDRESS is Plumbline's own"},
 		{"variable", nil, credentials{"cloud": {"TF_VAR_x": "x"}}, nil, "TF_VAR_x: give variables in spec.variables"},
 		{"arguments", nil, credentials{"cloud": {"TF_CLI_ARGS": "x"}}, nil, "TF_CLI_ARGS would change how"},
@@ -174,6 +175,20 @@ func TestTerraformEnv(t *testing.T) {
 				t.Errorf("environment (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestOddKeysAreNamed: once, and not with their values.
+func TestOddKeysAreNamed(t *testing.T) {
+	b := newBench(t)
+	b.useFake("nochange")
+	b.credential("db", map[string]string{"PGUSER": "shop", "jdbc-uri": "postgres://eleven-Plums", "tls.crt": "-"})
+	if got := b.run(t.Context()); got.Class != job.NoChanges {
+		t.Errorf("%s: %s", got.Class, got.Message)
+	}
+	const want = "Credential db: left out, for they can't be names of environment variables: jdbc-uri, tls.crt."
+	if log := b.log.String(); strings.Count(log, want) != 1 || strings.Contains(log, "Plums") {
+		t.Errorf("want once in the log: %s", want)
 	}
 }
 

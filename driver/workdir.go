@@ -30,6 +30,7 @@ func (r *run) prepare(ctx context.Context, _ *pace) error {
 		return err
 	}
 	r.learnSecrets()
+	r.tellOddKeys()
 	if err := r.fillWorkDir(); err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ func TestBackendIsValidated(t *testing.T) {
 		{"or in their cloud", source + "backend: {type: cloud}", "remote and cloud run Terraform elsewhere"},
 		{"our own by name", source + "backend: {type: plumbline}", "leave backend out"},
 		{"a Secret without a name", source + "backend: {type: pg, secretRef: {}}", "secretRef.name"},
+		{"keys of its Secret", source + "backend: {type: pg, secretRef: {name: s, keys: {A: b}}}",
+			"the secretRef of a backend has no keys"},
 		{"something else to come of a change", source + "backendChange: Overwrite", "backendChange"},
 	})
 }

@@ -21,6 +21,7 @@ type Backend struct {
 	Config map[string]apiextensionsv1.JSON `json:"config,omitempty"`
 	// secretRef names a Secret, each key of which is one more argument. Where config has it too, the Secret's counts.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.keys)",message="the secretRef of a backend has no keys: each key of its Secret is an argument"
 	SecretRef *SecretRef `json:"secretRef,omitempty"`
 }
 

@@ -17,7 +17,8 @@ type Credential struct {
 	// vault is read from Vault or OpenBao for each Run, lives as long as the Run and is revoked at its end.
 	// +optional
 	Vault *VaultCredential `json:"vault,omitempty"`
-	// secretRef makes every key of a Secret an environment variable.
+	// secretRef makes keys of a Secret environment variables: those that keys chooses, or else every key that can be the
+	// name of one.
 	// +optional
 	SecretRef *SecretRef `json:"secretRef,omitempty"`
 	// serviceAccountToken is a token of the Pod's ServiceAccount for somebody else, such as a cloud's STS.
@@ -30,6 +31,13 @@ type SecretRef struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
+	// keys of the Secret by the environment variables that they become. What isn't chosen is not mounted either.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_]*$'))",message="the names in keys are those of environment variables: letters, digits and '_', not beginning with a digit"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k.matches('^(TF_VAR_|TF_HTTP_|TF_CLI_|TF_DATA_DIR$|TF_WORKSPACE$|TF_INPUT$|TF_LOG|TF_REATTACH_PROVIDERS$|TF_APPEND_USER_AGENT$|TF_IN_AUTOMATION$|TF_DISABLE_PLUGIN_TLS$|TF_SKIP_PROVIDER_VERIFY$|TERRAFORM_CONFIG$|PLUMBLINE_CREDENTIALS$)'))",message="keys has a name that Plumbline itself drives Terraform with, such as TF_VAR_, TF_HTTP_, TF_CLI_, TF_LOG or TF_WORKSPACE"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(self[k]) > 0 && size(self[k]) <= 253)",message="the values in keys are keys of the Secret, of 1 to 253 characters"
+	Keys map[string]string `json:"keys,omitempty"`
 }
 
 // VaultMethod is how a path of Vault is asked.

@@ -10,6 +10,9 @@ import (
 func TestCredentialsAreValidated(t *testing.T) {
 	vault := func(s string) string { return source + "credentials: [{name: c, vault: {" + s + "}}]" }
 	token := func(s string) string { return source + "credentials: [{name: c, serviceAccountToken: {" + s + "}}]" }
+	secret := func(s string) string {
+		return source + "credentials: [{name: c, secretRef: {name: s, keys: {" + s + "}}}]"
+	}
 	const (
 		one, path = "set exactly one of vault, secretRef, serviceAccountToken", "path is such as aws/creds/deployer"
 		own       = "a name that Plumbline itself drives Terraform with"
@@ -20,6 +23,13 @@ func TestCredentialsAreValidated(t *testing.T) {
 		{"with everything", vault("role: a.b-c_1, path: database/creds/a, method: Write, " +
 			"parameters: {ttl: 15m, size: 2, list: [a]}, env: {_A1: f}, files: {.pgpass: f, a-b.json: f}, " +
 			"variables: {a-b_1: f}"), ""},
+		{"a Secret", source + "credentials: [{name: c, secretRef: {name: s}}]", ""},
+		{"some keys of a Secret", secret("PGUSER: username, PGPASSWORD: pass.word"), ""},
+		{"a key for a name that no environment variable has", secret("PG-USER: username"),
+			"the names in keys are those of environment variables"},
+		{"a key for a name of ours", secret("TF_LOG: level"), "keys has " + own},
+		{"a variable by a key", secret("TF_VAR_a: b"), "keys has " + own},
+		{"a key without a name", secret("A: ''"), "the values in keys are keys of the Secret"},
 		{"a token", token("audience: sts.amazonaws.com, env: AWS_WEB_IDENTITY_TOKEN_FILE"), ""},
 		{"a token of a day", token("audience: a, env: A, expirationSeconds: 86400"), ""},
 		{"two kinds", source + "credentials: [{name: c, secretRef: {name: s}, vault: {path: a, env: {A: b}}}]", one},

@@ -33,7 +33,7 @@ func (r resolver) credentials(ctx context.Context, in *render.Inputs) error {
 			t := c.ServiceAccountToken
 			in.Tokens = append(in.Tokens, job.Token{Name: c.Name, Audience: t.Audience, Env: t.Env})
 		case c.SecretRef != nil:
-			data, err := r.secret(ctx, c.SecretRef.Name, fmt.Sprintf("credential %q", c.Name))
+			data, err := r.secretCredential(ctx, c)
 			if err != nil {
 				return err
 			}
@@ -41,6 +41,25 @@ func (r resolver) credentials(ctx context.Context, in *render.Inputs) error {
 		}
 	}
 	return nil
+}
+
+// secretCredential is what a Secret gives, by environment variables if the spec chooses them.
+func (r resolver) secretCredential(ctx context.Context, c v1alpha1.Credential) (map[string][]byte, error) {
+	wantedBy := fmt.Sprintf("credential %q", c.Name)
+	data, err := r.secret(ctx, c.SecretRef.Name, wantedBy)
+	if err != nil || len(c.SecretRef.Keys) == 0 {
+		return data, err
+	}
+	chosen := make(map[string][]byte, len(c.SecretRef.Keys))
+	for _, variable := range slices.Sorted(maps.Keys(c.SecretRef.Keys)) {
+		key := c.SecretRef.Keys[variable]
+		value, ok := data[key]
+		if !ok {
+			return nil, missing("Secret %q has no key %q (%s)", c.SecretRef.Name, key, wantedBy)
+		}
+		chosen[variable] = value
+	}
+	return chosen, nil
 }
 
 func vaultRequest(name string, v *v1alpha1.VaultCredential) job.VaultRequest {
@@ -57,8 +76,8 @@ func vaultRequest(name string, v *v1alpha1.VaultCredential) job.VaultRequest {
 	return request
 }
 
-// clash finds a name that two credentials set, or a credential and spec.variables. The keys of Secrets are not known
-// here without reading them; the driver refuses those in the same words.
+// clash finds a name that two credentials set, or a credential and spec.variables. The keys of Secrets that
+// none are chosen of are not known here without reading them; the driver refuses those in the same words.
 func clash(spec v1alpha1.WorkspaceSpec) error {
 	set := claims{}
 	for _, v := range spec.Variables {
@@ -73,19 +92,29 @@ func clash(spec v1alpha1.WorkspaceSpec) error {
 				return err
 			}
 		}
-		if c.Vault == nil {
-			continue
-		}
-		for _, to := range []struct {
-			what  string
-			names map[string]string
-		}{{"environment variable", c.Vault.Env}, {"file", c.Vault.Files}, {"variable", c.Vault.Variables}} {
+		for _, to := range named(c) {
 			for _, name := range slices.Sorted(maps.Keys(to.names)) {
 				if err := set.add(source, to.what, name); err != nil {
 					return err
 				}
 			}
 		}
+	}
+	return nil
+}
+
+// naming is one kind of names that a credential sets.
+type naming struct {
+	what  string
+	names map[string]string
+}
+
+func named(c v1alpha1.Credential) []naming {
+	switch {
+	case c.Vault != nil:
+		return []naming{{"environment variable", c.Vault.Env}, {"file", c.Vault.Files}, {"variable", c.Vault.Variables}}
+	case c.SecretRef != nil:
+		return []naming{{"environment variable", c.SecretRef.Keys}}
 	}
 	return nil
 }

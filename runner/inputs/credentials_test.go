@@ -54,6 +54,38 @@ func TestBundleAsksForCredentials(t *testing.T) {
 	}
 }
 
+// TestKeysChooseFromASecret: only what is chosen counts, is looked for, and is a change.
+func TestKeysChooseFromASecret(t *testing.T) {
+	chooses := func(keys map[string]string) *v1alpha1.Workspace {
+		ref := &v1alpha1.SecretRef{Name: "db", Keys: keys}
+		return with(testkit.Workspace("a"), v1alpha1.Credential{Name: "db", SecretRef: ref}).Obj()
+	}
+	digest := func(data, keys map[string]string) string {
+		t.Helper()
+		b, err := Bundle(t.Context(), cluster(t, testkit.Secret("db", data)), chooses(keys))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.Digest
+	}
+	keys := map[string]string{"PGUSER": "user"}
+	first := digest(map[string]string{"user": "a", "jdbc-uri": "x"}, keys)
+	if digest(map[string]string{"user": "a", "jdbc-uri": "y", "z": ""}, keys) != first {
+		t.Error("what isn't chosen is a change")
+	}
+	if digest(map[string]string{"user": "b"}, keys) == first {
+		t.Error("what is chosen is no change")
+	}
+	if digest(map[string]string{"user": "a"}, map[string]string{"USER": "user"}) == first {
+		t.Error("another environment variable is no change")
+	}
+	_, err := Bundle(t.Context(), cluster(t, testkit.Secret("db", nil)), chooses(keys))
+	var missing *MissingError
+	if want := `Secret "db" has no key "user" (credential "db")`; !errors.As(err, &missing) || missing.What != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 // TestOneNameFromTwoSources: who loses would be a matter of luck.
 func TestOneNameFromTwoSources(t *testing.T) {
 	vault := func(name string, change func(*v1alpha1.VaultCredential)) v1alpha1.Credential {
@@ -75,6 +107,9 @@ func TestOneNameFromTwoSources(t *testing.T) {
 			"environment variable KEY comes from both credential one and credential two"},
 		{"two tokens'", with(with(testkit.Workspace("a"), token("one", "F")), token("two", "F")),
 			"environment variable F comes from both credential one and credential two"},
+		{"a Secret's", with(testkit.Workspace("a").Vault("one", "p"), v1alpha1.Credential{Name: "two",
+			SecretRef: &v1alpha1.SecretRef{Name: "s", Keys: map[string]string{"KEY": "k"}}}),
+			"environment variable KEY comes from both credential one and credential two"},
 		{"a file", with(with(testkit.Workspace("a"), vault("one", file)), vault("two", file)),
 			"file f comes from both credential one and credential two"},
 		{"a variable", with(with(testkit.Workspace("a"), vault("one", variable)), vault("two", variable)),

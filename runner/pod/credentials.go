@@ -2,6 +2,7 @@ package pod
 
 import (
 	"cmp"
+	"maps"
 	"path"
 	"slices"
 	"time"
@@ -74,7 +75,7 @@ func credentialVolumes(in Input) []corev1.Volume {
 		switch {
 		case c.SecretRef != nil:
 			all = append(all, corev1.Volume{Name: credentialVolume(c.Name), VolumeSource: corev1.VolumeSource{
-				Secret: &corev1.SecretVolumeSource{SecretName: c.SecretRef.Name},
+				Secret: &corev1.SecretVolumeSource{SecretName: c.SecretRef.Name, Items: chosen(c.SecretRef.Keys)},
 			}})
 		case c.ServiceAccountToken != nil:
 			t := c.ServiceAccountToken
@@ -92,6 +93,15 @@ func credentialVolumes(in Input) []corev1.Volume {
 		}})
 	}
 	return all
+}
+
+// chosen are the keys of a Secret that are mounted, each under the name of its environment variable; nil for all of them.
+func chosen(keys map[string]string) []corev1.KeyToPath {
+	var items []corev1.KeyToPath
+	for _, variable := range slices.Sorted(maps.Keys(keys)) {
+		items = append(items, corev1.KeyToPath{Key: keys[variable], Path: variable})
+	}
+	return items
 }
 
 func credentialMounts(in Input) []corev1.VolumeMount {

@@ -120,3 +120,30 @@ func TestBuild_GrantsAreInMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestBuild_ASecretsKeysAreChosen: and each is mounted as the environment variable that it becomes.
+func TestBuild_ASecretsKeysAreChosen(t *testing.T) {
+	for _, test := range []struct {
+		keys map[string]string
+		want []corev1.KeyToPath
+	}{
+		{nil, nil},
+		{map[string]string{"PGUSER": "username", "PGPASSWORD": "pass.word"},
+			[]corev1.KeyToPath{{Key: "pass.word", Path: "PGPASSWORD"}, {Key: "username", Path: "PGUSER"}}},
+	} {
+		in := input()
+		in.Workspace = testkit.Workspace("vpn").With(func(w *v1alpha1.Workspace) {
+			ref := &v1alpha1.SecretRef{Name: "db", Keys: test.keys}
+			w.Spec.Credentials = []v1alpha1.Credential{{Name: "db", SecretRef: ref}}
+		}).Obj()
+		var got []corev1.KeyToPath
+		for _, v := range Build(in).Spec.Volumes {
+			if v.Secret != nil && v.Secret.SecretName == "db" {
+				got = v.Secret.Items
+			}
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("mounted keys (-want +got):\n%s", diff)
+		}
+	}
+}
