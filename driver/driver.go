@@ -96,6 +96,8 @@ type run struct {
 	// shipper archives the log.
 	shipper *shipper
 	stderr  *tail
+	// engineLog is nil unless the engine is to log.
+	engineLog *engineLog
 	// said is what Terraform said in the attempt that goes on, or went on last.
 	said *stream
 	// earlier is what failed attempts at the apply did change.

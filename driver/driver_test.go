@@ -119,10 +119,10 @@ func TestOptionsReachTerraform(t *testing.T) {
 		command   string
 		want      []string
 	}{
-		{job.Apply, "apply", []string{"-json", "-target=a", "-target=b", "-replace=c", "-auto-approve", "-input=false"}},
-		{job.Destroy, "apply", []string{"-json", "-destroy", "-target=a"}},
-		{job.Refresh, "apply", []string{"-json", "-refresh-only", "-target=a"}},
-		{job.Plan, "plan", []string{"-json", "-detailed-exitcode", "-target=a", "-replace=c"}},
+		{job.Apply, "apply", []string{"-json", "-target=a", "-target=b", "-replace=c", "-auto-approve", "-input=false", "-parallelism=3"}},
+		{job.Destroy, "apply", []string{"-json", "-destroy", "-target=a", "-parallelism=3"}},
+		{job.Refresh, "apply", []string{"-json", "-refresh-only", "-target=a", "-parallelism=3"}},
+		{job.Plan, "plan", []string{"-json", "-detailed-exitcode", "-target=a", "-replace=c", "-parallelism=3"}},
 	}
 	for _, test := range tests {
 		t.Run(string(test.operation), func(t *testing.T) {
@@ -130,6 +130,7 @@ func TestOptionsReachTerraform(t *testing.T) {
 			b.useFake("nochange")
 			b.cfg.Params.Operation = test.operation
 			b.cfg.Params.Targets, b.cfg.Params.Replace = []string{"a", "b"}, []string{"c"}
+			b.cfg.Params.Engine.Parallelism = 3
 			b.run(t.Context())
 			calls, err := os.ReadFile(filepath.Join(b.cfg.Paths.Work, "calls."+test.command))
 			b.must(err)

@@ -59,8 +59,28 @@ func (r *run) setUpEngine() error {
 	if err := tf.SetWaitDelay(r.Params.Timeouts.Grace + 2*r.KillDelay); err != nil {
 		return fmt.Errorf("setting up %s: %w", path, err)
 	}
+	if err := r.setUpLog(tf); err != nil {
+		return err
+	}
 	tf.SetStderr(writerFunc(func(b []byte) (int, error) { return r.stderr.Write(b) }))
 	r.tf, r.plans, r.states = engine{tf}, showEngine{tf}, engine{tf}
+	return nil
+}
+
+// setUpLog has the engine log what was asked for.
+func (r *run) setUpLog(tf *tfexec.Terraform) (err error) {
+	level := r.Params.Engine.LogLevel
+	if level == "" {
+		return nil
+	}
+	if r.engineLog == nil {
+		if r.engineLog, err = openEngineLog(r.Paths.Temp, r.log); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(tf.SetLogPath(r.engineLog.path), tf.SetLog(level)); err != nil {
+		return fmt.Errorf("setting the engine's log level to %s: %w", level, err)
+	}
 	return nil
 }
 
@@ -159,6 +179,9 @@ func (r *run) makePlan(ctx context.Context, p *pace, opts ...tfexec.PlanOption) 
 	for _, f := range r.varFiles() {
 		opts = append(opts, f)
 	}
+	if n := r.Params.Engine.Parallelism; n > 0 {
+		opts = append(opts, tfexec.Parallelism(n))
+	}
 	return r.watched(ctx, p, func() error {
 		changes, err := r.tf.PlanJSON(ctx, r.said, opts...)
 		r.said.anything = r.said.anything || changes
@@ -197,6 +220,9 @@ func applyOptions(p job.Params) []tfexec.ApplyOption {
 	}
 	for _, a := range p.Replace {
 		opts = append(opts, tfexec.Replace(a))
+	}
+	if n := p.Engine.Parallelism; n > 0 {
+		opts = append(opts, tfexec.Parallelism(n))
 	}
 	return opts
 }

@@ -73,6 +73,11 @@ func (c collected) add(source, name, value string) error {
 		return invalid("%s: environment variable %s is Plumbline's own", source, name)
 	case strings.HasPrefix(name, "TF_VAR_"):
 		return invalid("%s: environment variable %s: give variables in spec.variables", source, name)
+	case strings.HasPrefix(name, "TF_LOG"):
+		return invalid("%s: environment variable %s: set spec.engine.logLevel, for a log that is masked", source, name)
+	case strings.HasPrefix(name, "TF_CLI_ARGS"):
+		return invalid("%s: environment variable %s would change how Terraform is driven: what can be set is in "+
+			"spec.engine, such as parallelism", source, name)
 	case len(tfexec.ProhibitedEnv(map[string]string{name: ""})) > 0:
 		return invalid("%s: environment variable %s would change how Terraform is driven", source, name)
 	case strings.ContainsRune(value, 0):

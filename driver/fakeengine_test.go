@@ -84,6 +84,7 @@ var scenes = map[string]func(c call) int{
 	"talks":         talks,
 	"tells":         tells,
 	"environ":       environ,
+	"logs":          logs,
 	"abroad":        abroad,
 	"hangs-at":      hangsAt,
 	"hangs-at-init": hangsAt,

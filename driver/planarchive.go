@@ -63,6 +63,7 @@ func (r *run) archive(ctx context.Context) {
 	if err := r.archivePlan(ctx); err != nil {
 		r.log.printf("Archiving the plan failed: %v", err)
 	}
+	r.engineLog.close() // no engine is started after this
 	limit := flushLimit
 	if ctx.Err() != nil {
 		limit = flushHurry

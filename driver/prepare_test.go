@@ -147,12 +147,19 @@ func TestTerraformEnv(t *testing.T) {
 		{"state", nil, credentials{"cloud": {"TF_HTTP_ADDRESS": "x"}}, nil, "TF_HTTP_ADDRESS is Plumbline's own"},
 		{"variable", nil, credentials{"cloud": {"TF_VAR_x": "x"}}, nil, "TF_VAR_x: give variables in spec.variables"},
 		{"arguments", nil, credentials{"cloud": {"TF_CLI_ARGS": "x"}}, nil, "TF_CLI_ARGS would change how"},
+		{"arguments of a command", []string{"TF_CLI_ARGS_apply"}, nil, nil, "what can be set is in spec.engine"},
+		{"a log", []string{"TF_LOG"}, nil, nil, "the Pod template's env: environment variable TF_LOG: set spec.engine.logLevel"},
+		{"a provider's log", []string{"TF_LOG_PROVIDER"}, nil, nil, "TF_LOG_PROVIDER: set spec.engine.logLevel"},
+		{"another workspace", []string{"TF_WORKSPACE"}, nil, nil, "TF_WORKSPACE would change how"},
+		{"another data folder", []string{"TF_DATA_DIR"}, nil, nil, "TF_DATA_DIR is Plumbline's own"},
 		{"zero byte", nil, credentials{"cloud": {"X": "a\x00b"}}, nil, "the value of X has a zero byte"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t)
 			b.env["HTTPS_PROXY"], b.env["SECRET_OF_THE_DRIVER"] = "p", "x"
+			b.env["TF_LOG"], b.env["TF_LOG_PROVIDER"], b.env["TF_CLI_ARGS_apply"] = "DEBUG", "DEBUG", "-parallelism=1"
+			b.env["TF_WORKSPACE"], b.env["TF_DATA_DIR"] = "staging", "/elsewhere"
 			b.cfg.Params.PassEnv = test.pass
 			for _, name := range slices.Sorted(maps.Keys(test.credentials)) {
 				b.credential(name, test.credentials[name])

@@ -4,6 +4,7 @@ package driver
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -102,6 +103,35 @@ func TestRealNeighbours(t *testing.T) {
 			if !strings.Contains(b.log.String(), name) {
 				t.Errorf("the log doesn't say that %s was left out", name)
 			}
+		}
+	})
+}
+
+// TestRealEngineLog: an engine's own log is in the log, without the secret that it sends about, and errors are found.
+func TestRealEngineLog(t *testing.T) {
+	withEngines(t, func(t *testing.T, b *bench) {
+		b.file("main.tf", hello)
+		b.file(variablesFile, `{"psk": "lamp-Oil-7700"}`)
+		b.cfg.Params.SecretVariables = []string{"psk"}
+		b.cfg.Params.Engine = job.Engine{LogLevel: "TRACE", Parallelism: 1}
+		for _, step := range []job.Operation{job.Plan, job.Apply} {
+			b.again()
+			b.cfg.Params.Operation = step
+			if got := b.run(t.Context()); !got.Class.Succeeded() {
+				t.Fatalf("%s: %s", got.Class, got.Message)
+			}
+		}
+		log := b.log.String()
+		if !strings.Contains(log, "[TRACE]") || !strings.Contains(log, `"-parallelism=1"`) {
+			t.Error("the engine's log is not there, or says nothing of its arguments")
+		}
+		if strings.Contains(log, "lamp-Oil-7700") {
+			t.Error("the secret is in the log")
+		}
+		b.again()
+		b.must(os.WriteFile(filepath.Join(b.cfg.Paths.Spec, "file-main.tf"), []byte(`output "a" { value = var.b }`), 0o600))
+		if got := b.run(t.Context()); got.Class != job.ConfigInvalid {
+			t.Errorf("%s: %s", got.Class, got.Message)
 		}
 	})
 }

@@ -38,6 +38,9 @@ type RunnerClassSpec struct {
 	// +kubebuilder:default=IfNotPresent
 	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
 	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+	// engine is how Terraform or OpenTofu is run where a Workspace doesn't say.
+	// +optional
+	Engine *Engine `json:"engine,omitempty"`
 	// +optional
 	Timeouts *Timeouts `json:"timeouts,omitempty"`
 	// +optional

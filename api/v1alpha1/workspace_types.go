@@ -82,6 +82,10 @@ type WorkspaceSpec struct {
 	// +optional
 	Retry *Retry `json:"retry,omitempty"`
 
+	// engine is how Terraform or OpenTofu is run; each of its fields is the RunnerClass's otherwise.
+	// +optional
+	Engine *Engine `json:"engine,omitempty"`
+
 	// timeouts end each step of a Run; the RunnerClass's otherwise.
 	// +optional
 	Timeouts *Timeouts `json:"timeouts,omitempty"`

@@ -99,6 +99,7 @@ type Params struct {
 	// SecretVariables names the variables whose values come from Secrets: they are masked in what the driver writes.
 	SecretVariables []string     `json:"secretVariables,omitempty"`
 	PluginMirror    PluginMirror `json:"pluginMirror"`
+	Engine          Engine       `json:"engine,omitzero"`
 	State           State        `json:"state"`
 	// Vault is set when the Workspace asks for something from there.
 	Vault *Vault `json:"vault,omitempty"`

@@ -137,6 +137,7 @@ func params(in Input, t merged) job.Params {
 		Timeouts:  timeouts(in),
 		State:     in.State,
 		Vault:     vault(in),
+		Engine:    engine(in),
 	}
 	for _, e := range t.env() {
 		p.PassEnv = append(p.PassEnv, e.Name)
@@ -152,6 +153,18 @@ func params(in Input, t merged) job.Params {
 		p.PluginMirror = job.PluginMirror{Path: m.Path, URL: m.URL, Direct: m.Direct}
 	}
 	return p
+}
+
+// engine is the class's, with what the Workspace says over it.
+func engine(in Input) job.Engine {
+	var e job.Engine
+	for _, given := range []*v1alpha1.Engine{in.Class.Spec.Engine, in.Workspace.Spec.Engine} {
+		if given != nil {
+			e.LogLevel = cmp.Or(string(given.LogLevel), e.LogLevel)
+			e.Parallelism = cmp.Or(int(given.Parallelism), e.Parallelism)
+		}
+	}
+	return e
 }
 
 // isCheck tells whether a Run looks after what is there, and changes something only if somebody else did.

@@ -304,3 +304,26 @@ func TestBuild_LeavesItsArgumentsAlone(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestBuild_EngineIsTheWorkspacesBeforeTheClasss: each field by itself.
+func TestBuild_EngineIsTheWorkspacesBeforeTheClasss(t *testing.T) {
+	for _, test := range []struct {
+		name             string
+		class, workspace *v1alpha1.Engine
+		want             job.Engine
+	}{
+		{"nobody says", nil, nil, job.Engine{}},
+		{"the class", &v1alpha1.Engine{Parallelism: 4}, nil, job.Engine{Parallelism: 4}},
+		{"both", &v1alpha1.Engine{Parallelism: 4}, &v1alpha1.Engine{LogLevel: "DEBUG"},
+			job.Engine{Parallelism: 4, LogLevel: "DEBUG"}},
+		{"the Workspace wins", &v1alpha1.Engine{Parallelism: 4, LogLevel: "WARN"},
+			&v1alpha1.Engine{Parallelism: 1, LogLevel: "TRACE"}, job.Engine{Parallelism: 1, LogLevel: "TRACE"}},
+	} {
+		in := input()
+		in.Class.Spec.Engine, in.Workspace.Spec.Engine = test.class, test.workspace
+		got, err := job.ParseParams(Build(in).Spec.Containers[0].Args[1])
+		if err != nil || got.Engine != test.want {
+			t.Errorf("%s: got %+v, %v; want %+v", test.name, got.Engine, err, test.want)
+		}
+	}
+}
