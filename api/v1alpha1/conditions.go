@@ -2,7 +2,8 @@ package v1alpha1
 
 // Condition types. A Workspace's follow kstatus: exactly the ones that hold are True, and Ready always speaks.
 const (
-	// ConditionReady is True when the last wanted Run ended well, and says otherwise what stands in the way.
+	// ConditionReady is True when the generation in its observedGeneration was applied and the outputs stand in their
+	// Secret, and says otherwise what stands in the way.
 	ConditionReady = "Ready"
 	// ConditionReconciling is True while a Run goes on, is waited for or will be retried by itself.
 	ConditionReconciling = "Reconciling"

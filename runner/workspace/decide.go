@@ -254,17 +254,11 @@ func rerunKey(w *v1alpha1.Workspace) string {
 // inputsChanged compares digests: what was tried last against what is asked for now. After a failure any change of the
 // spec counts, for it may be the cure though no input of Terraform changed (a memory limit, a ServiceAccount).
 func inputsChanged(in Input) (Decision, bool) {
-	tried, after := "", "nothing"
-	switch applied := in.Workspace.Status.Applied; {
-	case in.Last != nil:
-		tried, after = in.Last.Status.InputsDigest, in.Last.Name
-	case applied != nil:
-		tried, after = applied.InputsDigest, applied.Run
-	}
 	cure := in.Last != nil && !succeeded(in.Last) && in.Last.Status.WorkspaceGeneration < in.Workspace.Generation
-	if tried == in.Digest && !cure {
+	if current(in) && !cure {
 		return Decision{}, false
 	}
+	_, after := tried(in)
 	return create(v1alpha1.TriggerChange, fmt.Sprintf("%.12s after %s", in.Digest, after)), true
 }
 

@@ -37,7 +37,7 @@ func (s scene) input() Input {
 		runs = append(runs, *b.Obj())
 	}
 	in.sort(runs)
-	if in.Active == nil && in.Workspace.DeletionTimestamp == nil {
+	if in.asksForDigest() {
 		in.Digest = s.digest
 		if s.digest == "" {
 			in.Digest = testkit.Digest

@@ -31,10 +31,12 @@ func (r *Reconciler) gather(ctx context.Context, w *v1alpha1.Workspace) (Input, 
 		return Input{}, err
 	}
 	in.Retry = retryPolicy(w, class)
-	if in.Active == nil && w.DeletionTimestamp == nil {
+	if in.asksForDigest() {
 		if err := r.digest(ctx, &in); err != nil {
 			return Input{}, err
 		}
+	}
+	if in.Active == nil && w.DeletionTimestamp == nil {
 		if err := in.lacks(inputs.Trust(ctx, r.Live, w, class)); err != nil {
 			return Input{}, err
 		}

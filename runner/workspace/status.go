@@ -96,17 +96,27 @@ func drift(in Input, s *v1alpha1.WorkspaceStatus) {
 	}
 	if job.Class(r.Status.Class) != job.Planned {
 		s.Drift = nil
-		setCondition(in.Workspace, metav1.Condition{
+		apimeta.SetStatusCondition(&s.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInSync,
-			Message: "reality is what the configuration says",
+			ObservedGeneration: compared(r, in.Workspace),
+			Message:            "reality is what the configuration says",
 		})
 		return
 	}
 	s.Drift = found(r)
-	setCondition(in.Workspace, metav1.Condition{
+	apimeta.SetStatusCondition(&s.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDriftDetected,
-		Message: fmt.Sprintf("%d resources differ from the configuration; Run %s has the plan", s.Drift.Total, r.Name),
+		ObservedGeneration: compared(r, in.Workspace),
+		Message:            fmt.Sprintf("%d resources differ from the configuration; Run %s has the plan", s.Drift.Total, r.Name),
 	})
+}
+
+// compared is the generation that a Run compared with reality.
+func compared(r *v1alpha1.Run, w *v1alpha1.Workspace) int64 {
+	if r.Status.WorkspaceGeneration == 0 {
+		return w.Generation // launched by a release that didn't note it
+	}
+	return r.Status.WorkspaceGeneration
 }
 
 // found is what a plan says of the difference. A plan may change what did not drift, such as what an apply left half
@@ -126,7 +136,7 @@ func found(r *v1alpha1.Run) *v1alpha1.DriftStatus {
 func readiness(in Input, d Decision) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: d.Reason,
 		Message: d.Message}
-	old := apimeta.FindStatusCondition(in.Workspace.Status.Conditions, v1alpha1.ConditionReady)
+	old := readyNow(in.Workspace)
 	switch {
 	case in.Workspace.DeletionTimestamp != nil:
 		return beingDeleted(c)
@@ -136,11 +146,15 @@ func readiness(in Input, d Decision) metav1.Condition {
 		return c
 	case blocked(in, d):
 		return c
-	case in.Last == nil:
-		return unknown(old, in.Workspace)
-	case !succeeded(in.Last):
+	case in.Last != nil && !succeeded(in.Last):
 		c.Reason, c.Message = in.Last.Status.Class, in.Last.Status.Message
 		return c
+	case in.Active != nil:
+		return meanwhile(in, c)
+	case !current(in):
+		return ahead(in, d, c)
+	case in.Last == nil:
+		return unknown(old, in.Workspace)
 	}
 	return good(in.Last)
 }
