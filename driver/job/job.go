@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -150,14 +151,15 @@ func ParseParams(s string) (Params, error) {
 	return p, nil
 }
 
-// String is the form in which Params stand in the Pod's arguments.
+// String is the form in which Params stand in the Pod's arguments. There is no dollar sign in it: the kubelet would take
+// "$(NAME)" for an environment variable, and "$$" for "$".
 func (p Params) String() string {
 	b, err := json.Marshal(p)
 	if err != nil {
 		// Strings, numbers and booleans always marshal.
 		panic(err)
 	}
-	return string(b)
+	return strings.ReplaceAll(string(b), "$", `\u0024`) // dollar signs stand in strings alone
 }
 
 // ParseSpec reads the Spec's file.
