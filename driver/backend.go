@@ -112,12 +112,8 @@ func (r *run) own() location {
 
 // use makes the work folder's backend this one, and returns what init needs to be told beside.
 func (r *run) use(p location) ([]tfexec.InitOption, error) {
-	override, err := p.Override()
-	if err != nil {
-		return nil, invalid("spec.backend.config: %v", err)
-	}
-	if err := os.WriteFile(r.work(job.BackendFile), override, 0o600); err != nil {
-		return nil, fmt.Errorf("writing %s: %w", job.BackendFile, err)
+	if err := r.writeOverride(p); err != nil {
+		return nil, err
 	}
 	arguments, err := p.arguments()
 	if err != nil || len(arguments) == 0 {
@@ -184,7 +180,7 @@ func (r *run) enter(ctx context.Context, p location, opts ...tfexec.InitOption) 
 	if err != nil {
 		return err
 	}
-	return r.init(ctx, append(given, opts...)...)
+	return r.init(ctx, p, append(given, opts...)...)
 }
 
 // initForeign sets a backend up that isn't Plumbline's own, and makes sure that the state in it is the one that the
@@ -239,7 +235,7 @@ func (r *run) knownOutputs(ctx context.Context) (map[string]job.Output, error) {
 // foreignOutputs are the outputs in a backend that isn't Plumbline's own: of a state that was read before, if nothing
 // has changed since.
 func (r *run) foreignOutputs(ctx context.Context) (map[string]job.Output, error) {
-	if r.changed() || r.seen.outputs == nil {
+	if r.changed() && !r.fresh || r.seen.outputs == nil {
 		seen, _, err := r.pull(ctx)
 		if err != nil {
 			return nil, err

@@ -82,10 +82,12 @@ type run struct {
 	log  *logWriter
 	spec job.Spec
 	// root is the folder that Terraform runs in, if that isn't the work folder itself.
-	root   string
-	client *stateClient
-	proxy  *stateProxy
-	tf     Terraform
+	root string
+	// override is the name of the file in it that decides on the backend.
+	override string
+	client   *stateClient
+	proxy    *stateProxy
+	tf       Terraform
 	// pace is that of the unit that goes on.
 	pace  *pace
 	plans planReader

@@ -136,17 +136,22 @@ func (r *run) initialize(ctx context.Context, _ *pace) error {
 		return r.initForeign(ctx)
 	}
 	// A module in the image may carry the .terraform folder of another backend.
-	return r.init(ctx, tfexec.Reconfigure(true))
+	return r.init(ctx, r.own(), tfexec.Reconfigure(true))
 }
 
-func (r *run) init(ctx context.Context, opts ...tfexec.InitOption) error {
-	return r.watched(ctx, r.pace, func() error {
+// init sets up the backend that lies there, and what else Terraform needs.
+func (r *run) init(ctx context.Context, p location, opts ...tfexec.InitOption) error {
+	err := r.watched(ctx, r.pace, func() error {
 		err := r.tf.InitJSON(ctx, r.said, opts...)
 		if old := (*tfexec.ErrVersionMismatch)(nil); errors.As(err, &old) {
 			return r.tf.Init(ctx, opts...)
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return r.checkBackend(p)
 }
 
 // plan saves the plan, for whoever archives it.
@@ -196,7 +201,11 @@ func (r *run) apply(ctx context.Context, p *pace) error {
 	for _, f := range r.varFiles() {
 		opts = append(opts, f)
 	}
-	return r.watched(ctx, p, func() error { return r.tf.ApplyJSON(ctx, r.said, opts...) })
+	before := r.mark()
+	if err := r.watched(ctx, p, func() error { return r.tf.ApplyJSON(ctx, r.said, opts...) }); err != nil {
+		return err
+	}
+	return r.delivered(ctx, before)
 }
 
 // listen begins with a new stream: what an attempt said says nothing about the next, but what it did is done.

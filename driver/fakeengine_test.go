@@ -22,6 +22,8 @@ import (
 const (
 	sceneVariable   = "FAKE_SCENE"
 	streamsVariable = "FAKE_STREAMS"
+	// backendVariable is the backend that the engine uses, whatever it was told.
+	backendVariable = "FAKE_BACKEND"
 )
 
 func TestMain(m *testing.M) {
@@ -54,7 +56,7 @@ func (b *bench) useFake(scene string) {
 	b.env[engineVariable] = self
 	b.env[sceneVariable] = scene
 	b.env[streamsVariable] = streams
-	b.cfg.Params.PassEnv = append(b.cfg.Params.PassEnv, sceneVariable, streamsVariable)
+	b.cfg.Params.PassEnv = append(b.cfg.Params.PassEnv, sceneVariable, streamsVariable, backendVariable)
 }
 
 // call is one start of the engine; nth counts those of the same command from 1.
@@ -106,6 +108,9 @@ func act(scene string, args []string) int {
 		return 0
 	}
 	c.nth = c.count()
+	if c.command == "init" {
+		noteBackend()
+	}
 	if c.command == "show" {
 		return show(c)
 	}
@@ -338,6 +343,6 @@ const talkLines = 100 << 10
 
 // environ leaves its environment in a file.
 func environ(c call) int {
-	_ = os.WriteFile("environ", []byte(strings.Join(os.Environ(), "\n")), 0o600)
+	_ = os.WriteFile("environ", []byte(strings.Join(os.Environ(), "\n")+"\n"), 0o600)
 	return c.applies("nochange")
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +98,17 @@ func (b *bench) reported() (wire []job.Result, message job.Result) {
 	b.state.mu.Lock()
 	defer b.state.mu.Unlock()
 	return b.state.results, message
+}
+
+// calls counts the starts of the engine with a command.
+func (b *bench) calls(command string) int {
+	b.t.Helper()
+	calls, err := os.ReadFile(filepath.Join(b.cfg.Paths.Work, "calls."+command))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0
+	}
+	b.must(err)
+	return bytes.Count(calls, []byte("\n"))
 }
 
 func (b *bench) must(err error) {

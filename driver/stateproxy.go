@@ -39,6 +39,8 @@ type stateProxy struct {
 	// current is the answer to the next GET under the lock: nobody else can change the state then, and Terraform reads
 	// it twice.
 	current *answer
+	// writes counts the states that were stored.
+	writes int
 	// trouble is why the newest request failed, if it did.
 	trouble string
 }
@@ -161,12 +163,20 @@ func (p *stateProxy) learn(r request, a answer) {
 		p.client.log.secrets.add(sensitive(p.state.outputs)...)
 	case http.MethodPost:
 		p.state, p.current = readSnapshot(r.body), &answer{http.StatusOK, r.body}
+		p.writes++
 		p.client.log.secrets.add(sensitive(p.state.outputs)...)
 	case "LOCK":
 		p.lock, p.current = lockInfo{lockID(r.body), r.body}, nil
 	case "UNLOCK":
 		p.lock, p.current = lockInfo{}, nil
 	}
+}
+
+// stored tells how many states were stored so far.
+func (p *stateProxy) stored() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.writes
 }
 
 // seen is what is known of the newest state.

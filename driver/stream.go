@@ -31,6 +31,7 @@ type stream struct {
 	applied    *job.Changes
 	// done counts the finished changes one by one: an apply that fails has no summary.
 	done       job.Changes
+	made       made
 	anything   bool // the plan has something in it
 	applying   bool
 	summary    string
@@ -146,6 +147,7 @@ func (s *stream) note(m message) {
 		s.noteDrift(m.Change)
 	case "apply_complete":
 		count(&s.done, m.Hook.Action)
+		s.made.note(m.Hook)
 	case "change_summary":
 		s.noteSummary(m.Changes, m.Text)
 	case "outputs":

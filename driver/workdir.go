@@ -40,6 +40,9 @@ func (r *run) prepare(ctx context.Context, _ *pace) error {
 		}
 		go r.proxy.greet()
 	}
+	if err := r.placeOverride(); err != nil {
+		return err
+	}
 	return r.setUpEngine()
 }
 
