@@ -43,6 +43,8 @@ type world struct {
 	events []string
 	// made counts how often each object was created, by kind and name.
 	made map[string]int
+	// removed counts what the reconcilers deleted, by kind.
+	removed map[string]int
 	// blind shows the reconcilers lists of Runs without any, as a cache that lags behind does.
 	blind bool
 	// fault is asked before and after each write, and on each read; nil for no faults.
@@ -96,7 +98,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		t: t, clock: testkit.Clock(), made: map[string]int{},
+		t: t, clock: testkit.Clock(), made: map[string]int{}, removed: map[string]int{},
 		state: &fakeState{outputs: map[string]job.Output{"ip": {Value: []byte(`"10.0.0.1"`)}}},
 		key:   types.NamespacedName{Namespace: testkit.Namespace, Name: "vpn"},
 	}
@@ -142,7 +144,10 @@ func (w *world) client() client.WithWatch {
 			return w.write("patch "+kind(o), func() error { return c.Patch(ctx, o, p, opts...) })
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			return w.write("delete "+kind(o), func() error { return c.Delete(ctx, o, opts...) })
+			return w.write("delete "+kind(o), func() error {
+				w.removed[kind(o)]++
+				return c.Delete(ctx, o, opts...)
+			})
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch,
 			opts ...client.SubResourcePatchOption) error {
@@ -190,6 +195,17 @@ func (w *world) pass() error {
 	_, err1 := one.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: w.key})
 	_, err2 := two.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: w.key})
 	return errors.Join(err1, err2)
+}
+
+// madeAnew is how often a Pod was created under a name that one had had before.
+func (w *world) madeAnew() int {
+	again := 0
+	for what, times := range w.made {
+		if strings.HasPrefix(what, "Pod ") {
+			again += times - 1
+		}
+	}
+	return again
 }
 
 var errInjected = errors.New("injected")

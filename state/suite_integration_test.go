@@ -106,7 +106,6 @@ func runOf(t testing.TB, ws *v1alpha1.Workspace, name string) (*v1alpha1.Run, *c
 		},
 	}
 	create(t, run)
-	patchStatus(t, run, func() { run.Status.PodName = name })
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: ws.Namespace, Name: name,
@@ -120,6 +119,9 @@ func runOf(t testing.TB, ws *v1alpha1.Workspace, name string) (*v1alpha1.Run, *c
 		},
 	}
 	create(t, pod)
+	patchStatus(t, run, func() {
+		run.Status.PodName, run.Status.PodUID, run.Status.WorkspaceUID = name, pod.UID, ws.UID
+	})
 	return run, pod
 }
 

@@ -22,8 +22,13 @@ const (
 const (
 	// ReasonPending: the Run waits for another Run of its Workspace, or for something its inputs name.
 	ReasonPending = "Pending"
-	// ReasonLaunching: the intent to create the Pod is written; the Pod may or may not exist yet.
+	// ReasonRefused: the API server, an admission policy or a webhook refuses what the Run's launch needs; it is tried
+	// again. A quota's refusal has the class QuotaExceeded for its reason.
+	ReasonRefused = "Refused"
+	// ReasonLaunching: the Pod is created, and has not been running for a while yet.
 	ReasonLaunching = "Launching"
+	// ReasonUnschedulable: no node takes the Pod; it is waited for as long as it takes.
+	ReasonUnschedulable = "Unschedulable"
 	// ReasonRunning: the Pod has been running for a while.
 	ReasonRunning = "Running"
 	// ReasonCanceling: the Pod was asked to end.

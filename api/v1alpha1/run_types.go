@@ -3,6 +3,7 @@ package v1alpha1
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Run is one execution of Terraform for one Workspace. Its spec never changes, but for cancel.
@@ -140,6 +141,15 @@ type RunStatus struct {
 	Duration string `json:"duration,omitempty"`
 	// +optional
 	PodName string `json:"podName,omitempty"`
+	// podUID is that of the Pod that the controller made for the Run. The state service serves no other Pod.
+	// +optional
+	PodUID types.UID `json:"podUID,omitempty"`
+	// workspaceUID is that of the Workspace that the Run was launched for: its state is the Run's.
+	// +optional
+	WorkspaceUID types.UID `json:"workspaceUID,omitempty"`
+	// refused tells how often the API server has refused what the launch needs, for as long as it does.
+	// +optional
+	Refused *Refusal `json:"refused,omitempty"`
 	// podGoneAt is when the Pod was first found gone without a result.
 	// +optional
 	PodGoneAt *metav1.Time `json:"podGoneAt,omitempty"`
@@ -186,6 +196,20 @@ type RunStatus struct {
 	// backend is where the Run was to find or put the state.
 	// +optional
 	Backend *StatePlace `json:"backend,omitempty"`
+}
+
+// Refusal is a launch that a quota, an admission policy, a webhook or the API server itself has refused. It is tried
+// again until it succeeds, and is no attempt of the Run. The condition has the words.
+type Refusal struct {
+	// since is when it was refused first.
+	Since metav1.Time `json:"since"`
+	// times is how often it was.
+	Times int32 `json:"times"`
+	// nextTry is when it is tried again; an edit of the Workspace is tried at once.
+	NextTry metav1.Time `json:"nextTry"`
+	// generation is the Workspace's that was refused last.
+	// +optional
+	Generation int64 `json:"generation,omitempty"`
 }
 
 // Revocation is what became of the credentials that a Run without a result left in Vault.

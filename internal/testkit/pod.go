@@ -90,6 +90,12 @@ func (b *PodBuilder) Deleting(at time.Time) *PodBuilder {
 	return b
 }
 
+// With changes what no other method does.
+func (b *PodBuilder) With(change func(*corev1.Pod)) *PodBuilder {
+	change(&b.p)
+	return b
+}
+
 func (b *PodBuilder) state(s corev1.ContainerState) *PodBuilder {
 	b.p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container, Image: image, State: s}}
 	return b

@@ -12,7 +12,7 @@ import (
 const (
 	// pullPatience is how long an image may fail to be pulled: a registry's hiccup passes, a wrong name doesn't.
 	pullPatience = 30 * time.Second
-	// startPatience is how long a Pod may take to start for any other reason.
+	// startPatience is how long a Pod may take to start for any other reason, once a node has taken it.
 	startPatience = 10 * time.Minute
 )
 
@@ -21,7 +21,9 @@ type Phase string
 
 // The phases.
 const (
-	// Waiting: the container has not started.
+	// Unscheduled: no node has taken it. Room may come as late as it likes: no deadline runs.
+	Unscheduled Phase = "Unscheduled"
+	// Waiting: a node has taken it, and the container has not started.
 	Waiting Phase = "Waiting"
 	// Running: the container runs.
 	Running Phase = "Running"
@@ -119,7 +121,11 @@ func Ousted(p *corev1.Pod) (job.Class, string) {
 }
 
 func waiting(p *corev1.Pod, status *corev1.ContainerStatus, now time.Time) Outcome {
-	age := now.Sub(p.CreationTimestamp.Time)
+	since := Taken(p)
+	if since.IsZero() {
+		return Outcome{Phase: Unscheduled, Message: hindrance(p, status), Recheck: startPatience}
+	}
+	age := now.Sub(since)
 	if status != nil && status.State.Waiting != nil {
 		if o, ok := unavailable(p, status.State.Waiting, age); ok {
 			return o
@@ -133,7 +139,7 @@ func waiting(p *corev1.Pod, status *corev1.ContainerStatus, now time.Time) Outco
 
 // unavailable speaks when the container waits for an image that can't be had.
 func unavailable(p *corev1.Pod, w *corev1.ContainerStateWaiting, age time.Duration) (Outcome, bool) {
-	message := fmt.Sprintf("image %q: %s", p.Spec.Containers[0].Image, text(w.Reason, w.Message))
+	message := fmt.Sprintf("image %q: %s", image(p), text(w.Reason, w.Message))
 	switch w.Reason {
 	case "InvalidImageName", "ErrImageNeverPull":
 		return Outcome{Phase: Failing, Class: job.ImageUnavailable, Message: message}, true
@@ -159,6 +165,34 @@ func hindrance(p *corev1.Pod, status *corev1.ContainerStatus) string {
 	return "no node has started it"
 }
 
+// Taken is when a node took the Pod; zero when none has.
+func Taken(p *corev1.Pod) time.Time {
+	since := p.CreationTimestamp.Time
+	for _, c := range p.Status.Conditions {
+		switch {
+		case c.Type != corev1.PodScheduled:
+		case c.Status == corev1.ConditionFalse:
+			return time.Time{}
+		case c.LastTransitionTime.After(since):
+			since = c.LastTransitionTime.Time
+		}
+	}
+	if p.Spec.NodeName == "" && len(p.Status.ContainerStatuses) == 0 {
+		return time.Time{}
+	}
+	return since
+}
+
+// image is the runner's: what was injected may stand before it.
+func image(p *corev1.Pod) string {
+	for _, c := range p.Spec.Containers {
+		if c.Name == container {
+			return c.Image
+		}
+	}
+	return ""
+}
+
 func containerStatus(p *corev1.Pod) *corev1.ContainerStatus {
 	for i := range p.Status.ContainerStatuses {
 		if p.Status.ContainerStatuses[i].Name == container {
@@ -182,6 +216,13 @@ func Over(p *corev1.Pod) bool {
 	}
 	s := containerStatus(p)
 	return s != nil && s.State.Terminated != nil
+}
+
+// Lingers tells whether the driver has ended and something that was injected beside it has not. The Run is over with
+// its driver, and nothing of it is to be waited for.
+func Lingers(p *corev1.Pod) bool {
+	ended := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+	return Over(p) && !ended && len(p.Spec.Containers) > 1 && p.DeletionTimestamp == nil
 }
 
 func text(reason, message string) string {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/internal/testkit"
@@ -94,6 +95,11 @@ func TestObserve_BeforeTheEnd(t *testing.T) {
 	unschedulable := func() *testkit.PodBuilder {
 		return a().Condition(corev1.PodScheduled, corev1.ConditionFalse, "Unschedulable", "0/3 nodes are available")
 	}
+	taken := func(after time.Duration) *testkit.PodBuilder {
+		return a().Condition(corev1.PodScheduled, corev1.ConditionTrue, "", "").With(func(p *corev1.Pod) {
+			p.Status.Conditions[0].LastTransitionTime = metav1.NewTime(testkit.At(after))
+		})
+	}
 	for _, test := range []struct {
 		name    string
 		pod     *testkit.PodBuilder
@@ -109,10 +115,15 @@ func TestObserve_BeforeTheEnd(t *testing.T) {
 		{"running", running, time.Minute, Running, "", "", 0},
 		{"running, and told to stop", a().Running(testkit.Epoch).Deleting(testkit.Epoch), time.Minute, Running, "", "", 0},
 		{"running for longer than any start may take", running, time.Hour, Running, "", "", 0},
-		{"no node takes it", unschedulable(), time.Minute, Waiting, "", "0/3 nodes are available",
-			startPatience - time.Minute},
-		{"no node takes it, for too long", unschedulable(), startPatience, Failing, job.TimedOut,
-			"0/3 nodes are available", 0},
+		{"no node takes it", unschedulable(), time.Minute, Unscheduled, "", "0/3 nodes are available", startPatience},
+		{"no node takes it for days", unschedulable(), 100 * time.Hour, Unscheduled, "", "0/3 nodes are available",
+			startPatience},
+		{"a gate holds it", a().Condition(corev1.PodScheduled, corev1.ConditionFalse, "SchedulingGated", "kueue"),
+			100 * time.Hour, Unscheduled, "", "kueue", startPatience},
+		{"a node has taken it after days: its patience begins then", taken(100*time.Hour).Waiting("ErrImagePull", ""),
+			100*time.Hour + time.Second, Waiting, "", "ErrImagePull", pullPatience - time.Second},
+		{"a node has taken it after days, and doesn't start it", taken(100 * time.Hour), 100*time.Hour + startPatience,
+			Failing, job.TimedOut, "no node has started it", 0},
 		{"the image can't be pulled, for now", a().Waiting("ErrImagePull", "dial tcp"), 10 * time.Second, Waiting, "",
 			"dial tcp", pullPatience - 10*time.Second},
 		{"the image can't be pulled, for too long", a().Waiting("ImagePullBackOff", "Back-off"), pullPatience, Failing,
@@ -139,5 +150,30 @@ func TestObserve_BeforeTheEnd(t *testing.T) {
 	}
 	if got := Observe(running.Obj(), testkit.Epoch).Since; !got.Equal(testkit.At(3 * time.Second)) {
 		t.Errorf("it runs since %s", got)
+	}
+}
+
+// TestLingers: what was injected beside the driver doesn't outlive it.
+func TestLingers(t *testing.T) {
+	beside := func(b *testkit.PodBuilder) *testkit.PodBuilder {
+		return b.With(func(p *corev1.Pod) {
+			p.Spec.Containers = append([]corev1.Container{{Name: "mesh"}}, p.Spec.Containers...)
+		})
+	}
+	terminated := func() *testkit.PodBuilder { return a().Terminated("Completed", 0, "") }
+	for _, test := range []struct {
+		name string
+		pod  *testkit.PodBuilder
+		want bool
+	}{
+		{"the driver runs", beside(a().Running(testkit.Epoch)), false},
+		{"the driver has ended", beside(terminated()), true},
+		{"nothing is beside it: the node ends the Pod in a moment", terminated(), false},
+		{"all have ended", beside(a().Said(job.Result{Class: job.Applied})), false},
+		{"it is being deleted already", beside(terminated()).Deleting(testkit.Epoch), false},
+	} {
+		if got := Lingers(test.pod.Obj()); got != test.want {
+			t.Errorf("%s: got %v", test.name, got)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
-	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/runner/inputs"
 	"github.com/plumbline-dev/plumbline/runner/names"
 	"github.com/plumbline-dev/plumbline/runner/pod"
@@ -26,18 +24,20 @@ const missingPatience = 5 * time.Minute
 
 // act does one thing and leaves in the Run's status what is to be written at the end of the pass.
 func (r *Reconciler) act(ctx context.Context, in Input, d Decision) error {
-	if d.Do == End || d.Do == Abandon {
+	if d.Do == Clear || d.Do == End || d.Do == Abandon {
 		if err := r.deletePod(ctx, in.Pod); err != nil {
 			return err
 		}
 	}
 	switch d.Do {
-	case Note, End:
+	case Note, Clear, End:
 		note(in.Run, d.Reason, d.Message)
+		in.Run.Status.Refused = d.Refusal
 		if d.Gone && in.Run.Status.PodGoneAt == nil {
 			in.Run.Status.PodGoneAt = &metav1.Time{Time: in.Now}
 		}
 	case Finish, Abandon:
+		in.Run.Status.Refused = nil
 		given(in)
 		if d.Result == nil {
 			d.Message += r.releaseLock(ctx, in, in.Run)
@@ -56,48 +56,6 @@ func given(in Input) {
 	}
 	s.InputsDigest = in.Run.Spec.InputsDigest
 	s.WorkspaceGeneration = in.Workspace.Generation
-}
-
-// launch renders the Secret, writes the intent and creates the Pod, in this order: a controller that dies between the
-// last two leaves a Run that is Launching and has no Pod, which is a lost Pod and never a second one. The decision it
-// returns is what is left to do: a launch may turn out to be a wait, or an end.
-func (r *Reconciler) launch(ctx context.Context, in Input) (Decision, error) {
-	// Should it have been impossible at that Run's end, such as while its Pod was leaving.
-	r.releaseLock(ctx, in, in.Before)
-	made, err := r.prepare(ctx, in)
-	if err != nil {
-		return unprepared(err)
-	}
-	before := in.Run.DeepCopy()
-	started := metav1.NewTime(in.Now)
-	in.Run.Status.StartedAt = &started
-	in.Run.Status.PodName = made.Name
-	in.Run.Status.WorkspaceGeneration = in.Workspace.Generation
-	in.Run.Status.InputsDigest = made.digest
-	in.Run.Status.Backend = &made.place
-	note(in.Run, v1alpha1.ReasonLaunching, launching(in.Run))
-	from := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Status().Patch(ctx, in.Run, from); err != nil {
-		return Decision{}, fmt.Errorf("writing the intent to launch: %w", err)
-	}
-	return r.create(ctx, in, made.Pod)
-}
-
-// unprepared tells what a person or time will heal, and what can't be, from a failed call.
-func unprepared(err error) (Decision, error) {
-	var missing *inputs.MissingError
-	var invalid *inputs.InvalidError
-	switch {
-	case errors.As(err, &invalid):
-		return Decision{Do: Finish, Class: job.ConfigInvalid, Message: err.Error()}, nil
-	case errors.As(err, &missing), errors.Is(err, errNotOurs):
-		d := pending(err.Error())
-		d.Recheck = missingPatience
-		return d, nil
-	case apierrors.IsInvalid(err), apierrors.IsRequestEntityTooLargeError(err), errors.Is(err, errMoved):
-		return Decision{Do: Finish, Class: job.ConfigInvalid, Message: err.Error()}, nil
-	}
-	return Decision{}, err
 }
 
 // prepared is a Pod that is ready to be created, the digest of the inputs that its Secret holds, and the place of its
@@ -196,7 +154,7 @@ func (r *Reconciler) secret(ctx context.Context, in Input) (name, digest string,
 		return "", "", fmt.Errorf("owning Secret: %w", err)
 	}
 	if err := r.Client.Create(ctx, s); err != nil && !apierrors.IsAlreadyExists(err) {
-		return "", "", fmt.Errorf("creating Secret %q: %w", name, err)
+		return "", "", refused(fmt.Sprintf("creating Secret %q with the Run's inputs", name), err)
 	}
 	return name, bundle.Digest, nil
 }
@@ -226,25 +184,17 @@ func (r *Reconciler) owns(ctx context.Context, w *v1alpha1.Workspace, name strin
 	return true, nil
 }
 
-// create makes the Pod. What the API server refuses for good ends the Run; what it leaves open is looked at again.
-func (r *Reconciler) create(ctx context.Context, in Input, p *corev1.Pod) (Decision, error) {
-	launched := Decision{Do: Note, Reason: v1alpha1.ReasonLaunching, Message: launching(in.Run), Recheck: settle}
-	err := r.Client.Create(ctx, p)
-	switch {
-	case err == nil:
-		return launched, nil
-	case apierrors.IsAlreadyExists(err):
-		return launched, nil // ours or not: the next pass looks
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return Decision{Do: Finish, Class: job.Canceled, Message: "the namespace is being deleted"}, nil
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota"):
-		return Decision{Do: Finish, Class: job.QuotaExceeded, Message: err.Error()}, nil
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "service account"):
-		return Decision{Do: Finish, Class: job.CredentialsUnavailable, Message: err.Error()}, nil
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		return Decision{Do: Finish, Class: job.ConfigInvalid, Message: "the Pod was refused: " + err.Error()}, nil
+// sweep ends the Pods of Runs whose driver has ended. The one whose Run is still to be finished is left until it is.
+func (r *Reconciler) sweep(ctx context.Context, in Input) error {
+	for _, p := range in.Lingering {
+		if p == in.Pod {
+			continue
+		}
+		if err := r.deletePod(ctx, p); err != nil {
+			return err
+		}
 	}
-	return Decision{}, fmt.Errorf("creating Pod: %w", err)
+	return nil
 }
 
 func (r *Reconciler) deletePod(ctx context.Context, p *corev1.Pod) error {

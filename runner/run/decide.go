@@ -19,8 +19,8 @@ const (
 	// settle is how long a Run may go on before its status says Running: most drift checks are over by then, and cost
 	// one write less.
 	settle = 10 * time.Second
-	// creating is how long whoever wrote the intent to launch may take to create the Pod before it counts as lost: with
-	// two controllers at work (one that has just lost its lease, and its successor) the other one may be about to.
+	// creating is how long a controller of an earlier release, which wrote that it would launch before it did, may take to
+	// create the Pod before it counts as lost: it may have just lost its lease, and be about to.
 	creating = 5 * time.Second
 	// dying is how long a Pod counts as at work after it is gone from the API server: one that was deleted by force is
 	// gone there before its node has ended it, which takes the kubelet two seconds or a little more. Until then Terraform
@@ -37,12 +37,14 @@ type Input struct {
 	Workspace *v1alpha1.Workspace
 	// Before is the Workspace's Run that ended last; nil for none.
 	Before *v1alpha1.Run
-	// Pod is the Run's own; nil when none was seen.
+	// Pod is the Run's own, or one of its name and owner where no launch is recorded; nil when none was seen.
 	Pod *corev1.Pod
 	// Gone says that the API server itself, not a cache, was asked for the Pod and had none.
 	Gone bool
 	// OtherPod is a Pod of another Run of the Workspace that may still be at work; empty for none.
 	OtherPod string
+	// Lingering are Pods whose driver has ended, and a container that was injected beside it has not.
+	Lingering []*corev1.Pod
 	// Lies is where the Workspace's state lies; nil for nowhere yet.
 	Lies *v1alpha1.StatePlace
 	Now  time.Time
@@ -55,8 +57,10 @@ type Do string
 const (
 	// Note writes the phase and waits.
 	Note Do = "Note"
-	// Launch renders the Secret, writes the intent and creates the Pod.
+	// Launch renders the Secret, creates the Pod and records it.
 	Launch Do = "Launch"
+	// Clear removes a Pod of the Run's that no launch has recorded.
+	Clear Do = "Clear"
 	// Look asks the API server whether the Pod exists.
 	Look Do = "Look"
 	// End asks the Pod to stop, and waits for what it says.
@@ -74,6 +78,8 @@ type Decision struct {
 	Class   job.Class
 	Message string
 	Result  *job.Result
+	// Refusal is kept with the Run while the API server refuses its launch; nil when it doesn't.
+	Refusal *v1alpha1.Refusal
 	// Gone says that the Pod was found gone, which is noted with its time.
 	Gone bool
 	// Recheck is when to look again though nothing is seen to happen; zero for never.
@@ -90,6 +96,8 @@ func Next(in Input) Decision {
 
 func beforeLaunch(in Input) Decision {
 	switch {
+	case in.Pod != nil:
+		return clearing(in)
 	case in.Run.Spec.Cancel:
 		return Decision{Do: Finish, Class: job.Canceled, Message: "canceled before its Pod was created"}
 	case in.Workspace == nil:
@@ -102,7 +110,20 @@ func beforeLaunch(in Input) Decision {
 		return pending(fmt.Sprintf("Pod %q of an earlier Run has not ended yet: until it has, or its node is removed "+
 			"from the cluster, it may hold the state's lock", in.OtherPod))
 	}
+	if left := pausing(in); left > 0 {
+		c := condition(in.Run)
+		return Decision{Do: Note, Reason: c.Reason, Message: c.Message, Refusal: in.Run.Status.Refused, Recheck: left}
+	}
 	return Decision{Do: Launch}
+}
+
+// clearing removes what a controller that died between the Pod and its record has left, or what somebody else has made
+// under the Run's name. It had no access to the state; what it did elsewhere, it is given the time to end.
+func clearing(in Input) Decision {
+	d := pending(fmt.Sprintf("Pod %q was made for this Run and its launch is not recorded: it is removed first",
+		in.Pod.Name))
+	d.Do, d.Recheck = Clear, lastPause
+	return d
 }
 
 // unasked: nobody asked for this very Run, and a suspension holds it back.
@@ -122,7 +143,8 @@ func afterLaunch(in Input) Decision {
 		if !in.Gone {
 			return Decision{Do: Look}
 		}
-		if age := in.Now.Sub(in.Run.Status.StartedAt.Time); age < creating {
+		age := in.Now.Sub(in.Run.Status.StartedAt.Time)
+		if age < creating && in.Run.Status.PodUID == "" {
 			return Decision{Do: Note, Reason: v1alpha1.ReasonLaunching, Message: launching(in.Run), Recheck: creating - age}
 		}
 		return lost(in)
@@ -174,7 +196,10 @@ func ongoing(in Input, o pod.Outcome) Decision {
 	if age := in.Now.Sub(since); age < settle {
 		return Decision{Do: Note, Reason: v1alpha1.ReasonLaunching, Message: launching(in.Run), Recheck: settle - age}
 	}
-	left := deadline(in.Pod) + overtime - in.Now.Sub(in.Pod.CreationTimestamp.Time)
+	if o.Phase == pod.Unscheduled {
+		return Decision{Do: Note, Reason: v1alpha1.ReasonUnschedulable, Message: o.Message, Recheck: o.Recheck}
+	}
+	left := deadline(in.Pod) + overtime - in.Now.Sub(pod.Taken(in.Pod))
 	if o.Phase == pod.Running {
 		message := "Terraform runs in Pod " + in.Pod.Name
 		return Decision{Do: Note, Reason: v1alpha1.ReasonRunning, Message: message, Recheck: left}
@@ -205,8 +230,10 @@ func deadline(p *corev1.Pod) time.Duration {
 	return time.Duration(*p.Spec.ActiveDeadlineSeconds) * time.Second
 }
 
+// overdue counts from when a node took the Pod, as the node does.
 func overdue(in Input) bool {
-	return in.Now.Sub(in.Pod.CreationTimestamp.Time) >= deadline(in.Pod)+overtime
+	taken := pod.Taken(in.Pod)
+	return !taken.IsZero() && in.Now.Sub(taken) >= deadline(in.Pod)+overtime
 }
 
 // finish tells an end that somebody wanted from one that came from outside: the driver sees only that it was asked to
@@ -268,6 +295,13 @@ func waiting(r *v1alpha1.Run) int {
 
 // Finished tells whether the Run has ended.
 func Finished(r *v1alpha1.Run) bool {
-	c := apimeta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionSucceeded)
-	return c != nil && c.Status != metav1.ConditionUnknown && r.Status.FinishedAt != nil
+	return condition(r).Status != metav1.ConditionUnknown && r.Status.FinishedAt != nil
+}
+
+// condition is what the Run says of itself; Unknown, and empty, before it has said anything.
+func condition(r *v1alpha1.Run) metav1.Condition {
+	if c := apimeta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionSucceeded); c != nil {
+		return *c
+	}
+	return metav1.Condition{Status: metav1.ConditionUnknown}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
@@ -14,6 +15,11 @@ import (
 
 // launched is a Run that was launched at Epoch, and its Pod.
 func launched() *testkit.RunBuilder { return testkit.Run("vpn", "vpn-1").Launched(testkit.Epoch) }
+
+// recorded is one whose Pod's UID is known.
+func recorded(uid types.UID) *testkit.RunBuilder {
+	return launched().With(func(r *v1alpha1.Run) { r.Status.PodUID = uid })
+}
 
 func podOf(r *testkit.RunBuilder) *testkit.PodBuilder { return testkit.Pod(r.Obj()) }
 
@@ -76,9 +82,14 @@ func TestNext_AfterTheLaunch(t *testing.T) {
 		message string
 	}{
 		{"no Pod was seen: a cache may lag", launched(), nil, false, 0, Look, "", "", ""},
-		{"the API server has no Pod yet: another controller may be creating it", launched(), nil, true, creating / 2, Note,
+		{"the API server has no Pod yet: a controller of an earlier release may be creating it", launched(), nil, true, creating / 2, Note,
 			"",
 			v1alpha1.ReasonLaunching, "creating Pod vpn-1"},
+		{"the API server has no Pod, and had it: its record follows it", recorded("uid"), nil, true, 0, Note, "",
+			v1alpha1.ReasonPodGone, "Pod vpn-1 is gone"},
+		{"no node takes it", launched(), podOf(launched()).Condition(corev1.PodScheduled, corev1.ConditionFalse,
+			"Unschedulable", "0/3 nodes are available"), false, 48 * time.Hour, Note, "", v1alpha1.ReasonUnschedulable,
+			"0/3 nodes are available"},
 		{"the API server has no Pod either: its node may still be ending it", launched(), nil, true, creating, Note, "",
 			v1alpha1.ReasonPodGone, "Pod vpn-1 is gone"},
 		{"gone a moment ago", launched().PodGone(testkit.Epoch), nil, true, dying - time.Second, Note, "",
@@ -166,7 +177,7 @@ func TestNext_NothingWaitsForEver(t *testing.T) {
 		pod  *testkit.PodBuilder
 	}{
 		{"waiting for its image", launched(), podOf(launched()).Waiting("ErrImagePull", "")},
-		{"waiting for a node", launched(), podOf(launched())},
+		{"taken by a node that does nothing", launched(), podOf(launched())},
 		{"running on a node that may be lost", launched(), podOf(launched()).Running(testkit.Epoch)},
 		{"reported as stopped", launched().Reported(result(job.Canceled)), podOf(launched()).Running(testkit.Epoch)},
 	} {

@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -26,8 +25,8 @@ func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (Inpu
 		return Input{}, fmt.Errorf("listing Runs: %w", err)
 	}
 	in := Input{Run: Turn(runs.Items), Before: before(runs.Items), Now: r.Clock.Now()}
-	if in.Run == nil {
-		return in, nil
+	if err := r.pods(ctx, key, &in); err != nil || in.Run == nil {
+		return in, err
 	}
 	in.Run = in.Run.DeepCopy()
 	if in.Workspace, err = r.workspace(ctx, key); err != nil {
@@ -36,7 +35,7 @@ func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (Inpu
 	if in.Workspace != nil {
 		in.Lies = StateLies(in.Workspace, Ended(in.Workspace, runs.Items))
 	}
-	return in, r.pods(ctx, key, &in)
+	return in, r.unrecorded(ctx, &in)
 }
 
 // before is the Run that ended last. Where two ended in the same second, either will do: the next one looks again.
@@ -62,7 +61,7 @@ func (r *Reconciler) workspace(ctx context.Context, key types.NamespacedName) (*
 	return &w, nil
 }
 
-// pods finds the Run's own Pod and one of another Run that may still be at work.
+// pods finds the Run's own Pod, one of another Run that may still be at work, and those whose Run is over.
 func (r *Reconciler) pods(ctx context.Context, key types.NamespacedName, in *Input) error {
 	var list corev1.PodList
 	err := r.Client.List(ctx, &list, client.InNamespace(key.Namespace),
@@ -72,8 +71,11 @@ func (r *Reconciler) pods(ctx context.Context, key types.NamespacedName, in *Inp
 	}
 	for i := range list.Items {
 		p := &list.Items[i]
+		if pod.Lingers(p) {
+			in.Lingering = append(in.Lingering, p)
+		}
 		switch {
-		case metav1.IsControlledBy(p, in.Run):
+		case in.Run != nil && own(in.Run, p):
 			in.Pod = p
 		case !pod.Over(p):
 			in.OtherPod = p.Name
@@ -91,7 +93,7 @@ func (r *Reconciler) look(ctx context.Context, in *Input) error {
 		in.Gone = true
 	case err != nil:
 		return fmt.Errorf("reading Pod: %w", err)
-	case !metav1.IsControlledBy(&p, in.Run):
+	case !own(in.Run, &p):
 		in.Gone = true
 	default:
 		in.Pod = &p

@@ -37,7 +37,10 @@ type Reconciler struct {
 // Reconcile handles one Workspace's Runs.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	in, err := r.gather(ctx, req.NamespacedName)
-	if err != nil || in.Run == nil {
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.sweep(ctx, in); err != nil || in.Run == nil {
 		return ctrl.Result{}, err
 	}
 	d := Next(in)
@@ -48,7 +51,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		d = Next(in)
 	}
 	if d.Do == Launch {
-		if d, err = r.launch(ctx, in); err != nil {
+		if d, err = r.launch(ctx, &in); err != nil {
 			return ctrl.Result{}, err
 		}
 	}

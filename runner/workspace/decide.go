@@ -152,6 +152,9 @@ func destroyAgain(in Input, last *v1alpha1.Run) bool {
 
 func leaving(in Input, active *v1alpha1.Run) Decision {
 	d := Decision{Do: Wait, Reason: v1alpha1.ReasonDestroying, Message: "Run " + active.Name + " goes on"}
+	if why := hindrance(active); why != "" {
+		d.Message = "Run " + active.Name + " waits: " + why
+	}
 	kept := in.Workspace.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
 	unwanted := active.Spec.Trigger.Kind != v1alpha1.TriggerDeletion || kept
 	if unwanted && !active.Spec.Cancel {
@@ -356,11 +359,16 @@ func progress(r *v1alpha1.Run) string {
 	return name + " goes on"
 }
 
-// hindrance is what a Run that has no Pod yet waits for; empty for nothing.
+// hindrance is what a Run waits for that has no Pod yet, or whose Pod has no node; empty for nothing.
 func hindrance(r *v1alpha1.Run) string {
 	c := apimeta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionSucceeded)
-	if c == nil || c.Reason != v1alpha1.ReasonPending {
+	if c == nil {
 		return ""
 	}
-	return c.Message
+	switch c.Reason {
+	case v1alpha1.ReasonPending, v1alpha1.ReasonRefused, v1alpha1.ReasonNameConflict, v1alpha1.ReasonUnschedulable,
+		string(job.QuotaExceeded):
+		return c.Message
+	}
+	return ""
 }

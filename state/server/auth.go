@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -169,7 +170,7 @@ func (c *Cluster) identifyPod(ctx context.Context, namespace string, user authen
 		return Identity{}, err
 	}
 	id.Workspace, id.Over = run.Spec.WorkspaceName, finished(run)
-	id.WorkspaceUID, err = c.liveWorkspace(ctx, namespace, id.Workspace)
+	id.WorkspaceUID, err = c.workspaceOf(ctx, run)
 	return id, err
 }
 
@@ -188,17 +189,25 @@ func isRun(owner *metav1.OwnerReference) bool {
 	return err == nil && gv.Group == v1alpha1.GroupVersion.Group
 }
 
-// run returns the Run that the identity names, provided that it says that the Pod is its own.
+// run returns the Run that the identity names, provided that it says that the Pod is its own. Names and owners are
+// anybody's to choose who may create Pods; the Pod's UID in the Run's status is the controller's word.
 func (c *Cluster) run(ctx context.Context, id Identity) (*v1alpha1.Run, error) {
 	run := &v1alpha1.Run{}
 	if err := c.get(ctx, client.ObjectKey{Namespace: id.Namespace, Name: id.Run}, run); err != nil {
 		return nil, err
 	}
-	if string(run.UID) != id.RunUID || run.Status.PodName != id.Pod {
+	switch recorded := string(run.Status.PodUID); {
+	case string(run.UID) == id.RunUID && run.Status.PodName == "" && !finished(run):
+		return nil, fmt.Errorf("%w: run %s/%s, pod %s", errUnrecorded, id.Namespace, id.Run, id.Pod)
+	case string(run.UID) != id.RunUID, run.Status.PodName != id.Pod, recorded != "" && recorded != id.PodUID:
 		return nil, fmt.Errorf("%w: run %s/%s does not know pod %s", ErrForbidden, id.Namespace, id.Run, id.Pod)
 	}
 	return run, nil
 }
+
+// errUnrecorded is for a Pod that may have been quicker than the record of it: who repeats the request gets through as
+// soon as the controller has written it, and never otherwise.
+var errUnrecorded = errors.New("the launch of the run is not recorded yet")
 
 // finished tells whether the Run has come to its end.
 func finished(run *v1alpha1.Run) bool {
@@ -218,10 +227,21 @@ func (c *Cluster) Active(ctx context.Context, id Identity) error {
 	return nil
 }
 
-func (c *Cluster) liveWorkspace(ctx context.Context, namespace, name string) (string, error) {
+// workspaceOf is the UID of the Workspace that the Run was launched for. It may be gone, and another one have its name:
+// what the Run still has to save is never the other one's.
+func (c *Cluster) workspaceOf(ctx context.Context, run *v1alpha1.Run) (string, error) {
+	if uid := run.Status.WorkspaceUID; uid != "" {
+		return string(uid), nil
+	}
+	// Launched by a release that did not record it.
 	ws := &v1alpha1.Workspace{}
-	err := c.get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, ws)
-	return string(ws.UID), err
+	if err := c.get(ctx, client.ObjectKey{Namespace: run.Namespace, Name: run.Spec.WorkspaceName}, ws); err != nil {
+		return "", err
+	}
+	if !metav1.IsControlledBy(run, ws) {
+		return "", fmt.Errorf("%w: run %s/%s is not of the workspace of this name", ErrForbidden, run.Namespace, run.Name)
+	}
+	return string(ws.UID), nil
 }
 
 // WorkspaceUID implements Gate.

@@ -42,7 +42,7 @@ func newWorld() *world {
 	run := &v1alpha1.Run{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "a", UID: "run-uid"},
 		Spec:       v1alpha1.RunSpec{WorkspaceName: "ws"},
-		Status:     v1alpha1.RunStatus{PodName: "a"},
+		Status:     v1alpha1.RunStatus{PodName: "a", PodUID: "pod-uid", WorkspaceUID: "ws-uid"},
 	}
 	owner := metav1.NewControllerRef(run, v1alpha1.GroupVersion.WithKind("Run"))
 	return &world{
@@ -138,7 +138,25 @@ func TestIdentify(t *testing.T) {
 		{"a run made anew", func(w *world) { w.run.UID = "new" }, Identity{}, ErrForbidden},
 		{"a run with another pod", func(w *world) { w.run.Status.PodName = "b" }, Identity{}, ErrForbidden},
 		{"a run that is gone", func(w *world) { w.run = &v1alpha1.Run{} }, Identity{}, ErrForbidden},
-		{"a workspace that is gone", func(w *world) { w.ws = &v1alpha1.Workspace{} }, Identity{}, ErrForbidden},
+		{"a pod that took the name of the run's", func(w *world) { w.run.Status.PodUID = "first" }, Identity{}, ErrForbidden},
+		{"a pod that nobody has recorded yet", func(w *world) {
+			w.run.Status = v1alpha1.RunStatus{}
+		}, Identity{}, errUnrecorded},
+		{"a pod of a run that was never launched", func(w *world) {
+			w.run.Status = v1alpha1.RunStatus{FinishedAt: new(metav1.NewTime(start))}
+		}, Identity{}, ErrForbidden},
+		{"another workspace has the name of the run's", func(w *world) { w.ws.UID = "another" }, pod, nil},
+		{"launched by a release that records nothing", func(w *world) {
+			w.run.Status = v1alpha1.RunStatus{PodName: "a"}
+			w.run.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(w.ws,
+				v1alpha1.GroupVersion.WithKind("Workspace"))}
+		}, pod, nil},
+		{"launched by such a release, for an earlier workspace of the name", func(w *world) {
+			w.run.Status = v1alpha1.RunStatus{PodName: "a"}
+			w.run.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(w.ws,
+				v1alpha1.GroupVersion.WithKind("Workspace"))}
+			w.ws.UID = "another"
+		}, Identity{}, ErrForbidden},
 		{"the API server is down", func(w *world) { w.getErr = down }, Identity{}, down},
 	} {
 		t.Run(test.name, func(t *testing.T) {
