@@ -239,6 +239,10 @@ func TestSecretData(t *testing.T) {
 		{"a list is JSON", `["a",1]`, `["a",1]`},
 		{"an object is JSON", `{"a":null}`, `{"a":null}`},
 		{"null is JSON", `null`, "null"},
+		{"however it is indented, ordered and escaped", "{\n  \"b\": [1, 2],\n  \"a\": \"\\u003cx\\u003e\" }",
+			`{"a":"<x>","b":[1,2]}`},
+		{"with all its digits", `[12345678901234567890.10]`, `[12345678901234567890.10]`},
+		{"what is no JSON stays", `{"a"`, `{"a"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := SecretData(map[string]Output{"x": {Value: json.RawMessage(test.value)}})
