@@ -158,6 +158,7 @@ func (r *run) conclude(err error) {
 		r.result.StateSerial = r.proxy.seen().serial
 	}
 	r.result.Changes = r.changes()
+	r.result.Warnings, r.result.Checks = r.said.warned.result(), r.checks()
 	r.result.Drift, r.result.DriftTotal = r.said.drift, r.said.driftTotal
 	var f *failure
 	switch {
@@ -176,25 +177,50 @@ func (r *run) success() (job.Class, string) {
 		return job.NoChanges, "nothing to change"
 	case r.Params.Operation == job.Plan:
 		return job.Planned, r.said.summary
+	case r.Params.Operation == job.Refresh:
+		return job.Applied, fmt.Sprintf("the state was brought up to date: %d resources had changed", r.said.driftTotal)
 	default:
 		return job.Applied, r.said.summary
 	}
 }
 
-// changed tells whether the plan has changes, or an earlier attempt at it has made some.
-func (r *run) changed() bool { return r.said.anything || r.earlier.Any() }
+// changed tells whether the plan has changes, or an earlier attempt at it has made some. A refresh changes the state
+// alone, where reality differs from it.
+func (r *run) changed() bool {
+	refreshed := r.Params.Operation == job.Refresh && r.said.driftTotal > 0
+	return r.said.anything || r.earlier.Any() || refreshed
+}
 
-// changes are those that were made, or planned if nothing was to be made; nil if it never came to a plan.
+// changes are those that were made, by any attempt, or planned if nothing was to be made; nil if it never came to a
+// plan.
 func (r *run) changes() *job.Changes {
 	c := r.said.planned
-	if r.Params.Operation != job.Plan && c != nil {
-		made := sum(r.earlier, r.said.done)
-		if r.said.applied != nil {
-			made = sum(r.earlier, *r.said.applied)
-		}
-		c = &made
+	if r.Params.Operation == job.Plan {
+		return c
 	}
-	return c
+	if made := sum(r.earlier, r.said.changed()); c != nil || made.Any() {
+		return &made
+	}
+	return nil
+}
+
+// checks is what became of check blocks: nil before a plan, and for a configuration that has none, as far as is known.
+func (r *run) checks() *job.Checks {
+	if c := r.said.warned.checks; c.Failed > 0 {
+		return &c
+	}
+	if r.said.planned == nil || r.Params.Operation == job.Destroy || !r.known().checks {
+		return nil
+	}
+	return &job.Checks{}
+}
+
+// known is the state as it was seen last.
+func (r *run) known() snapshot {
+	if r.proxy != nil && !r.foreign() {
+		return r.proxy.seen()
+	}
+	return r.seen
 }
 
 func sum(a, b job.Changes) job.Changes {
@@ -203,6 +229,7 @@ func sum(a, b job.Changes) job.Changes {
 		Change:  a.Change + b.Change,
 		Destroy: a.Destroy + b.Destroy,
 		Import:  a.Import + b.Import,
+		Forget:  a.Forget + b.Forget,
 	}
 }
 

@@ -188,8 +188,11 @@ func (r *run) makePlan(ctx context.Context, p *pace, opts ...tfexec.PlanOption) 
 		opts = append(opts, tfexec.Parallelism(n))
 	}
 	return r.watched(ctx, p, func() error {
-		changes, err := r.tf.PlanJSON(ctx, r.said, opts...)
-		r.said.anything = r.said.anything || changes
+		// What differs is what the stream says: the exit code counts what a check block reads, too.
+		differs, err := r.tf.PlanJSON(ctx, r.said, opts...)
+		if err == nil && differs && r.said.planned == nil {
+			return &failure{job.PlanFailed, "the engine ended without saying what it plans"}
+		}
 		return err
 	})
 }
@@ -210,10 +213,14 @@ func (r *run) apply(ctx context.Context, p *pace) error {
 
 // listen begins with a new stream: what an attempt said says nothing about the next, but what it did is done.
 func (r *run) listen() {
-	if r.said != nil {
-		r.earlier = sum(r.earlier, r.said.done)
-	}
+	before := r.said
 	r.stderr, r.said = &tail{out: r.log}, newStream(r.log)
+	if before == nil {
+		return
+	}
+	r.earlier = sum(r.earlier, before.changed())
+	r.said.warned = before.warned
+	r.said.warned.again()
 }
 
 func applyOptions(p job.Params) []tfexec.ApplyOption {

@@ -72,8 +72,18 @@ var scenes = map[string]func(c call) int{
 	"nochange":      func(c call) int { return c.applies("nochange") },
 	"plan":          planned,
 	"plan-empty":    func(c call) int { c.say("nochange"); return 0 },
-	"broken":        func(c call) int { c.say("broken"); return 1 },
-	"exists":        func(c call) int { c.fail("plan-only", `configmaps "a" already exists`); return 1 },
+	"broken":        func(c call) int { c.state("GET", ""); c.say("broken"); return 1 },
+	"exists":        func(c call) int { c.fail("begun", `configmaps "a" already exists`); return 1 },
+	"halfway":       func(c call) int { c.say("plan-halfway"); return 1 },
+	"prevented":     func(c call) int { c.say("prevent-destroy"); return 1 },
+	"relapse":       relapse,
+	"forgets":       func(c call) int { return c.applies("forget") },
+	"check-reads":   func(c call) int { c.state("GET", ""); c.say("check-reads"); return 2 },
+	"check-fails":   func(c call) int { c.state("GET", ""); c.say("check-fails"); return 2 },
+	"outputs-alone": func(c call) int { c.say("outputs-alone"); return 2 },
+	"refreshes":     func(c call) int { return c.applies("refresh") },
+	"waits":         func(c call) int { c.fail("begun", "polling: context deadline exceeded"); return 1 },
+	"mute":          func(call) int { return 2 },
 	"flaky":         flaky,
 	"flaky-init":    flakyInit,
 	"stubborn":      func(c call) int { c.fail("", "operation cannot be completed, please retry again"); return 1 },
@@ -150,7 +160,7 @@ func (c call) fail(stream, summary string) {
 	}
 	b, _ := json.Marshal(map[string]any{
 		"@level": "error", "@message": "Error: " + summary, "type": "diagnostic",
-		"diagnostic": map[string]any{"severity": "error", "summary": summary, "detail": ""},
+		"diagnostic": map[string]any{"severity": "error", "summary": summary, "detail": "", "address": "terraform_data.a"},
 	})
 	fmt.Println(string(b))
 }
@@ -234,6 +244,15 @@ func flaky(c call) int {
 		return 1
 	}
 	return c.applies("apply")
+}
+
+// relapse changes something, and then can't plan any more.
+func relapse(c call) int {
+	if c.nth > 1 {
+		c.say("broken")
+		return 1
+	}
+	return flaky(c)
 }
 
 func flakyInit(c call) int {

@@ -3,10 +3,12 @@ package driver
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -67,7 +69,10 @@ func TestFacts(t *testing.T) {
 		Done               job.Changes
 		Errors             []string
 		Drift              []job.Drift
+		Warnings           int
+		Checks             job.Checks
 	}
+	high := job.Checks{Failed: 1, Messages: []string{`main.tf:9: check "level": the water is high`}}
 	tests := map[string]facts{
 		"init": {},
 		"apply": {
@@ -80,6 +85,35 @@ func TestFacts(t *testing.T) {
 			Anything: true, Applying: true,
 			Planned: &job.Changes{Add: 1, Change: 1, Destroy: 2}, Applied: &job.Changes{Add: 1, Change: 1, Destroy: 2},
 			Done: job.Changes{Add: 1, Change: 1, Destroy: 2},
+		},
+		// A check that reads plans to read, and nothing else.
+		"check-reads": {Planned: &job.Changes{}, Warnings: 1},
+		"check-fails": {Planned: &job.Changes{}, Warnings: 2, Checks: high},
+		"check-unread": {Planned: &job.Changes{}, Warnings: 2, Checks: job.Checks{Failed: 1, Messages: []string{
+			`main.tf:4: check "level": Unable to find remote state: ` +
+				"No stored state was found for the given workspace in the given backend."}}},
+		"outputs-alone": {Anything: true, Planned: &job.Changes{}},
+		// Plans that fail halfway have a summary, and are not applied.
+		"plan-halfway": {Anything: true, Planned: &job.Changes{Add: 1, Change: 1},
+			Errors: []string{"main.tf:6: Resource precondition failed: quota exceeded"}},
+		"prevent-destroy": {Anything: true, Planned: &job.Changes{Destroy: 2},
+			Errors: []string{"main.tf:1: Instance cannot be destroyed: Resource terraform_data.a has " +
+				"lifecycle.prevent_destroy set, but the plan calls for this resource to be destroyed. To avoid this error and continue with the plan, " +
+				"either disable lifecycle.prevent_destroy or reduce the scope of the plan using the -target option."}},
+		"tofu-prevent-destroy": {Anything: true, Planned: &job.Changes{Destroy: 2},
+			Errors: []string{"main.tf:4: Resource instance cannot be destroyed: Resource instance terraform_data.b has " +
+				"prevent_destroy set, but the plan calls for it to be destroyed. To proceed, either disable prevent_destroy for " +
+				"this resource or exclude instances of this resource from this round using: -exclude=\"terraform_data.b\""}},
+		"forget": {
+			Anything: true, Applying: true, Planned: &job.Changes{Forget: 1}, Applied: &job.Changes{Forget: 1}, Warnings: 1,
+		},
+		"tofu-forget": {
+			Anything: true, Applying: true, Planned: &job.Changes{Forget: 1}, Applied: &job.Changes{Forget: 1}, Warnings: 3,
+			Checks: job.Checks{Failed: 1, Messages: []string{`main.tf:15: check "shut": the sluice is shut`}},
+		},
+		"refresh": {
+			Planned: &job.Changes{}, Applied: &job.Changes{},
+			Drift: []job.Drift{{Address: "terraform_data.b[0]", Actions: []string{"update"}}},
 		},
 		"failed": {
 			Anything: true, Applying: true, Planned: &job.Changes{Add: 2}, Done: job.Changes{Add: 1},
@@ -96,9 +130,10 @@ func TestFacts(t *testing.T) {
 	for name, want := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, s := play(t, "testdata/streams/"+name+".jsonl")
-			got := facts{s.anything, s.applying, s.planned, s.applied, s.done, nil, s.drift}
-			for _, d := range s.errors {
-				got.Errors = append(got.Errors, d.line())
+			got := facts{s.anything, s.applying, s.planned, s.applied, s.done, nil, s.drift,
+				s.warned.warnings.Total, s.warned.checks}
+			if s.errors.total > 0 {
+				got.Errors = []string{s.errors.message()}
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("facts (-want +got):\n%s", diff)
@@ -120,13 +155,33 @@ func TestOutputsAloneAreAChange(t *testing.T) {
 	}
 }
 
-func TestErrorsAreBounded(t *testing.T) {
+// TestEveryErrorIsHeard: a thousand errors are counted, one is kept, and it is the one that decides, wherever it
+// stands.
+func TestEveryErrorIsHeard(t *testing.T) {
 	s := newStream(&logWriter{out: &bytes.Buffer{}})
 	for range 1000 {
-		_, _ = s.Write([]byte(`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"no"}}`))
+		_, _ = s.Write([]byte(`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"503 Service Unavailable"}}`))
 	}
-	if len(s.errors) != maxErrors || s.errorTotal != 1000 {
-		t.Errorf("%d errors of %d", len(s.errors), s.errorTotal)
+	_, _ = s.Write([]byte(`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"no luck","address":"a.b"}}`))
+	if got, want := s.errors.message(), "no luck (+1000 more)"; got != want || s.errors.class != "" {
+		t.Errorf("got %q of class %q, want %q", got, s.errors.class, want)
+	}
+}
+
+// TestWarningsAreBounded: each is counted once, however often it is said, and the first few are kept and cut.
+func TestWarningsAreBounded(t *testing.T) {
+	s := newStream(&logWriter{out: &bytes.Buffer{}})
+	for range 2 {
+		for i := range 1000 {
+			line := fmt.Sprintf(`{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"%d%s"}}`, i,
+				strings.Repeat("é", 1000))
+			_, _ = s.Write([]byte(line))
+		}
+	}
+	got := s.warned.result()
+	if got.Total != 1000 || len(got.First) != job.MaxWarnings || len(got.First[0]) > maxWarning+4 ||
+		!utf8.ValidString(got.First[0]) {
+		t.Errorf("%d warnings, the first are %q", got.Total, got.First)
 	}
 }
 
@@ -152,8 +207,12 @@ func TestTailKeepsTheEnd(t *testing.T) {
 }
 
 func TestErrorsIn(t *testing.T) {
-	got := errorsIn("Noise\n╷\n│ Error: One\n│ \n│   on main.tf\n╵\n╷\n│ Error: Two\n╵\n")
-	want := []diagnostic{{Summary: "One", Detail: "on main.tf"}, {Summary: "Two"}}
+	got := errorsIn("Noise\n╷\n│ Error: One\n│ \n│   with a.b,\n│   on main.tf line 3, in resource \"a\" \"b\":\n" +
+		"│    3: x = 1\n│ \n│ It is so,\n│ on line 4 too.\n╵\n╷\n│ Error: Two\n╵\n")
+	at := &place{Filename: "main.tf"}
+	at.Start.Line = 3
+	one := diagnostic{Summary: "One", Address: "a.b", Range: at, Detail: "It is so,\non line 4 too."}
+	want := []diagnostic{one, {Summary: "Two"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("errors (-want +got):\n%s", diff)
 	}

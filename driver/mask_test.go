@@ -157,6 +157,9 @@ func TestSecretsStayOutOfWhatLeaves(t *testing.T) {
 		t.Errorf("%s: %s", got.Class, got.Message)
 	}
 	wire, message := b.reported()
+	if got.Warnings == nil || !strings.HasSuffix(got.Warnings.First[0], "***") {
+		t.Errorf("warnings: %+v", got.Warnings)
+	}
 	left := b.log.String() + b.state.archivedLog() + asJSON(wire) + asJSON(message)
 	if !strings.Contains(left, "eu-west-1") {
 		t.Error("what is no secret is masked too")
@@ -181,6 +184,8 @@ func tells(c call) int {
 		} {
 			_, _ = os.Stderr.WriteString(piece)
 		}
+		fmt.Println(asJSON(map[string]any{"type": "diagnostic", "@message": "Warning", "diagnostic": map[string]string{
+			"severity": "warning", "summary": strings.Repeat("w", maxWarning-len(value)/2) + value}}))
 		c.fail("", "denied for "+value)
 	}
 	return 1

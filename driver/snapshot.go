@@ -13,6 +13,8 @@ type snapshot struct {
 	serial  int64
 	lineage string
 	outputs map[string]job.Output
+	// checks tells that it has results of check blocks, and so that the configuration had some.
+	checks bool
 }
 
 // readSnapshot reads the head of a state: Terraform writes serial and outputs before the resources, which may be of any
@@ -21,7 +23,7 @@ func readSnapshot(state []byte) snapshot {
 	if len(bytes.TrimSpace(state)) == 0 {
 		return snapshot{outputs: map[string]job.Output{}}
 	}
-	var s snapshot
+	s := snapshot{checks: hasChecks(state)}
 	d := json.NewDecoder(bytes.NewReader(state))
 	if _, err := d.Token(); err != nil {
 		return s
@@ -49,4 +51,26 @@ func (s *snapshot) read(d *json.Decoder, key json.Token) bool {
 		var skipped json.RawMessage
 		return d.Decode(&skipped) == nil
 	}
+}
+
+// checkResults begins the last part of a state. The quotes of a text within it would be escaped.
+const checkResults = `"check_results":`
+
+func hasChecks(state []byte) bool {
+	at := bytes.LastIndex(state, []byte(checkResults))
+	if at < 0 {
+		return false
+	}
+	var results []struct {
+		Kind string `json:"object_kind"`
+	}
+	if json.NewDecoder(bytes.NewReader(state[at+len(checkResults):])).Decode(&results) != nil {
+		return false
+	}
+	for _, result := range results {
+		if result.Kind == "check" {
+			return true
+		}
+	}
+	return false
 }

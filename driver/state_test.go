@@ -200,10 +200,17 @@ func TestReadSnapshot(t *testing.T) {
 	}{
 		{"no state", "", snapshot{outputs: none}},
 		{"no outputs", `{"version": 4, "serial": 3, "outputs": {}, "resources": [`, snapshot{serial: 3, outputs: none}},
-		{"outputs", stateOf(7), snapshot{7, "x", map[string]job.Output{
+		{"outputs", stateOf(7), snapshot{serial: 7, lineage: "x", outputs: map[string]job.Output{
 			"id":  {Type: []byte(`"string"`), Value: []byte(`"one"`)},
 			"psk": {Type: []byte(`"string"`), Value: []byte(`"geheim"`), Sensitive: true},
 		}}},
+		{"checks", `{"serial": 3, "outputs": {}, "resources": [{"instances": [{"x": "\"check_results\": [1]"}]}],
+			"check_results": [{"object_kind": "resource"}, {"object_kind": "check", "status": "fail"}]}`,
+			snapshot{serial: 3, outputs: none, checks: true}},
+		{"conditions of resources alone", `{"serial": 3, "outputs": {}, "check_results": [{"object_kind": "resource"}]}`,
+			snapshot{serial: 3, outputs: none}},
+		{"no results", `{"serial": 3, "outputs": {}, "resources": [], "check_results": null}`,
+			snapshot{serial: 3, outputs: none}},
 		{"outputs first", `{"outputs": {}, "resources": [{"serial": 1}], "serial": 8}`, snapshot{serial: 8, outputs: none}},
 		{"encrypted", `{"serial": 2, "meta": {}, "encrypted_data": "AAA"}`, snapshot{serial: 2}},
 		{"no JSON", `<html>`, snapshot{}},

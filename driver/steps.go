@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -120,28 +118,21 @@ func (r *run) failed(ctx context.Context, err error, s step) *failure {
 		if f := (*failure)(nil); errors.As(err, &f) {
 			return f
 		}
-		return &failure{classify.Failure(err, nil, s.fails), stopMessage(err, s)}
+		class, _ := classify.Ended(err)
+		return &failure{cmp.Or(class, s.fails), stopMessage(err, s)}
 	}
-	errs := r.said.errors
-	if len(errs) == 0 {
-		errs = errorsIn(r.stderr.String())
+	v := r.said.errors
+	if v.total == 0 {
+		v = judge(errorsIn(r.stderr.String()))
 	}
-	if len(errs) == 0 {
-		errs = []diagnostic{{Summary: strings.TrimSpace(err.Error())}}
+	if v.total == 0 {
+		v = judge([]diagnostic{{Summary: strings.TrimSpace(err.Error())}})
 	}
-	otherwise := s.fails
-	if s.name == "init" && errs[0].Range != nil {
-		// Init reads the configuration and nothing else that has a file and a line.
-		otherwise = job.ConfigInvalid
+	f := &failure{cmp.Or(v.class, s.fails), v.message()}
+	if class, ended := classify.Ended(err); ended {
+		f.class = class
 	}
-	f := &failure{class: classify.Failure(err, texts(errs), otherwise)}
-	decided := func(d diagnostic) bool { return classify.Failure(err, texts([]diagnostic{d}), otherwise) == f.class }
-	decisive := errs[slices.IndexFunc(errs, decided)]
-	f.message = decisive.line()
-	if more := max(r.said.errorTotal, len(errs)) - 1; more > 0 {
-		f.message += fmt.Sprintf(" (+%d more)", more)
-	}
-	f.message = r.aboutState(f, decisive.text())
+	f.message = r.aboutState(f, v.decisive.text())
 	return f
 }
 
@@ -159,14 +150,6 @@ func whyEnded(ctx context.Context) error {
 		return cause
 	}
 	return ctx.Err()
-}
-
-func texts(errs []diagnostic) []string {
-	out := make([]string, 0, len(errs))
-	for _, d := range errs {
-		out = append(out, d.text())
-	}
-	return out
 }
 
 // delays are the waits between attempts: growing, spread, and without an end of their own.

@@ -4,17 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
 // Bounds on what is kept of a stream that may be of any size; the log gets all of it.
-const (
-	maxErrors  = 20
-	maxMessage = 4 << 20 // a longer line is shown cut and not looked into
-)
+const maxMessage = 4 << 20 // a longer line is shown cut and not looked into
 
 // stream is Terraform's -json output as it comes: every line goes to the log in readable form, and the few facts that
 // the Result needs are kept. tfexec writes whole lines.
@@ -25,13 +21,15 @@ type stream struct {
 	// heartbeat, if set, is told of all that comes.
 	heartbeat *heartbeat
 
-	errors     []diagnostic
-	errorTotal int
-	planned    *job.Changes
-	applied    *job.Changes
+	errors  verdict
+	warned  *warned
+	planned *job.Changes
+	applied *job.Changes
 	// done counts the finished changes one by one: an apply that fails has no summary.
-	done       job.Changes
-	made       made
+	done job.Changes
+	made made
+	// forgets counts what the plan lets leave the state and stay in reality: one of the engines has it in no summary.
+	forgets    int
 	anything   bool // the plan has something in it
 	applying   bool
 	summary    string
@@ -39,7 +37,9 @@ type stream struct {
 	driftTotal int
 }
 
-func newStream(log *logWriter) *stream { return &stream{log: log, onApply: func() {}} }
+func newStream(log *logWriter) *stream {
+	return &stream{log: log, onApply: func() {}, warned: &warned{}}
+}
 
 func (s *stream) Write(line []byte) (int, error) {
 	m, ok := parse(line)
@@ -47,6 +47,9 @@ func (s *stream) Write(line []byte) (int, error) {
 		s.heartbeat.hearText(string(line))
 		s.log.line(string(line))
 		return len(line), nil
+	}
+	if m.Type == "change_summary" {
+		m = s.complete(m)
 	}
 	s.enterApply(m)
 	s.heartbeat.hear(m)
@@ -84,11 +87,12 @@ type summary struct {
 	Change    int    `json:"change"`
 	Import    int    `json:"import"`
 	Remove    int    `json:"remove"`
+	Forget    int    `json:"forget"`
 	Operation string `json:"operation"`
 }
 
 func (s summary) counts() job.Changes {
-	return job.Changes{Add: s.Add, Change: s.Change, Destroy: s.Remove, Import: s.Import}
+	return job.Changes{Add: s.Add, Change: s.Change, Destroy: s.Remove, Import: s.Import, Forget: s.Forget}
 }
 
 func (s summary) planOfNothing() bool { return s.Operation == "plan" && !s.counts().Any() }
@@ -97,32 +101,6 @@ type output struct {
 	Sensitive bool            `json:"sensitive"`
 	Action    string          `json:"action"`
 	Value     json.RawMessage `json:"value"`
-}
-
-type diagnostic struct {
-	Severity string   `json:"severity"`
-	Summary  string   `json:"summary"`
-	Detail   string   `json:"detail"`
-	Address  string   `json:"address"`
-	Range    *place   `json:"range"`
-	Snippet  *snippet `json:"snippet"`
-}
-
-type place struct {
-	Filename string `json:"filename"`
-	Start    struct {
-		Line int `json:"line"`
-	} `json:"start"`
-}
-
-type snippet struct {
-	Context   *string `json:"context"`
-	Code      string  `json:"code"`
-	StartLine int     `json:"start_line"`
-	Values    []struct {
-		Traversal string `json:"traversal"`
-		Statement string `json:"statement"`
-	} `json:"values"`
 }
 
 // parse reads a line; what isn't a message, such as Terraform's remarks on the backend, is shown as it is. OpenTofu's
@@ -141,8 +119,9 @@ func (s *stream) note(m message) {
 	switch m.Type {
 	case "diagnostic":
 		s.noteError(m.Diagnostic)
+		s.warned.hear(m.Diagnostic, s.log.secrets.apply)
 	case "planned_change":
-		s.anything = s.anything || changesSomething(m.Change)
+		s.notePlanned(m.Change)
 	case "resource_drift":
 		s.noteDrift(m.Change)
 	case "apply_complete":
@@ -162,11 +141,31 @@ func (s *stream) noteError(d diagnostic) {
 	if d.Severity != "error" || strings.Contains(d.Summary, initTrouble) {
 		return
 	}
-	s.errorTotal++
-	if len(s.errors) < maxErrors {
-		d.Snippet = nil
-		s.errors = append(s.errors, d)
+	s.errors.hear(d)
+}
+
+// forgetting are the engines' words for what leaves the state and stays in reality.
+var forgetting = map[string]bool{"remove": true, "forget": true}
+
+func (s *stream) notePlanned(c change) {
+	s.anything = s.anything || changesSomething(c)
+	if forgetting[c.Action] {
+		s.forgets++
 	}
+}
+
+// complete adds to a summary what is forgotten, in the words of the engine that counts it.
+func (s *stream) complete(m message) message {
+	if m.Changes.Forget > 0 || s.forgets == 0 {
+		return m
+	}
+	m.Changes.Forget = s.forgets
+	words := "%s, %d forgotten."
+	if m.Changes.Operation == "plan" {
+		words = "%s, %d to forget."
+	}
+	m.Text = fmt.Sprintf(words, strings.TrimSuffix(strings.TrimSpace(m.Text), "."), s.forgets)
+	return m
 }
 
 func changesSomething(c change) bool {
@@ -201,12 +200,24 @@ func (s *stream) noteOutputs(outputs map[string]output) {
 	}
 }
 
-// enterApply notices that the plan is over: its last messages are the summary and, if there are outputs, those.
+// ofThePlan are the messages that come after a plan's summary and belong to the plan still. One that fails halfway has
+// a summary too, and then the errors; warnings of the plan are told while it is applied.
+var ofThePlan = map[string]bool{"outputs": true, "diagnostic": true, "log": true}
+
+// enterApply notices that the plan is over.
 func (s *stream) enterApply(m message) {
-	if s.planned != nil && s.anything && !s.applying && m.Type != "outputs" {
+	if s.planned != nil && s.anything && !s.applying && !ofThePlan[m.Type] {
 		s.applying = true
 		s.onApply()
 	}
+}
+
+// changed is what was changed: the summary's word for it, or else what was counted, for an apply that fails has none.
+func (s *stream) changed() job.Changes {
+	if s.applied != nil {
+		return *s.applied
+	}
+	return s.done
 }
 
 func count(c *job.Changes, action string) {
@@ -218,35 +229,4 @@ func count(c *job.Changes, action string) {
 	case "delete":
 		c.Destroy++
 	}
-}
-
-// line is the error in one line, with file and line if they are known.
-func (d diagnostic) line() string {
-	where := ""
-	if d.Range != nil {
-		where = fmt.Sprintf("%s:%d: ", filepath.Clean(d.Range.Filename), d.Range.Start.Line)
-	}
-	return where + strings.Join(strings.Fields(d.text()), " ")
-}
-
-func (d diagnostic) text() string {
-	if d.Detail == "" {
-		return d.Summary
-	}
-	return d.Summary + ": " + d.Detail
-}
-
-// errorsIn finds the errors in text for people: what an engine says that has no -json for the command, or before it
-// comes to reading the flag.
-func errorsIn(text string) []diagnostic {
-	var found []diagnostic
-	for line := range strings.Lines(text) {
-		line = strings.Trim(line, "│╷╵ \t\n")
-		if summary, ok := strings.CutPrefix(line, "Error: "); ok {
-			found = append(found, diagnostic{Summary: summary})
-		} else if n := len(found); n > 0 && line != "" {
-			found[n-1].Detail = strings.TrimSpace(found[n-1].Detail + "\n" + line)
-		}
-	}
-	return found
 }

@@ -13,138 +13,142 @@ type row struct {
 	class   job.Class
 }
 
-// table is read from the top, so the particular stands above the general: a crashed plugin also says "EOF", an expired
-// token also says "403", and a forbidden quota is no lack of rights.
-var table = []row{
-	// A crash is the step's own failure: the same again most likely crashes again.
-	{anyOf(
-		`Plugin did not respond`,
-		`plugin crashed`,
-		`^(Error: )?(Plugin error|Request cancelled)\b`,
-		`(?s)panic: .*goroutine \d+ \[`,
-		`Failed to instantiate provider`,
-		`failed to instantiate provider`,
-		`Unrecognized remote plugin message`,
-	), ""},
-
-	{anyOf(
-		`state already locked`,
-		`(?s)acquiring the state lock.*(423|[Ll]ock [Ii]nfo|ConditionalCheckFailed|PreconditionFailed|already locked)`,
-	), job.StateLocked},
-	{anyOf(
-		`acquiring the state lock`,
-		`releasing the state lock`,
-		`(?i)error (loading|refreshing|saving|reading|getting) (the )?state`,
-		`Failed to (get|save|upload|persist|lock|unlock|load|read|write) (the )?(existing )?(state|workspaces)`,
-		`HTTP remote state`,
-	), job.StateUnavailable},
-
-	{anyOf(
-		`(?i)\bExpiredToken`,
-		`(?i)security token (included in the request )?(is|has) expired`,
-		`\bRequestExpired\b`,
-		`(?i)\b(token|credentials?|session|assertion) (is|are|has|have|was|were) (already )?expired`,
-		`(?i)expired (access |authentication |bearer |session )?(token|credentials)`,
-		`(?i)token (is )?expired by`,
-		`AADSTS7000(222|24)`,
-		`\bExpiredAuthenticationToken\b`,
-	), job.CredentialsExpired},
-
-	// A quota of calls per minute is throttling; any other quota needs somebody to raise it.
-	{anyOf(
-		`\b(user)?[rR]ateLimitExceeded\b`,
-		`(?i)quota .{0,80}per (second|minute|user)`,
-	), job.Transient},
-	{anyOf(
-		`(?i)quota ?exceeded|exceeded (the )?quota|exceeded your .{0,40}quota|exceed(s|ing|ed)? .{0,60}\bquota`,
-		`(?i)\bquota .{0,80}(exceeded|reached|exhausted)`,
-		`\b(Vpc|Address|Instance|Vcpu|Volume|NatGateway|Snapshot|Resource|Account)?LimitExceeded(Exception)?\b`,
-		`\b(TooManyBuckets|MaxSpotInstanceCountExceeded)\b`,
-		`\bInsufficientQuota\b|\bSkuNotAvailable\b|\bResourceExhausted: Quota`,
-		`(?i)maximum number of .{0,60} (has been )?reached`,
-	), job.QuotaExceeded},
-
-	{anyOf(
-		`(?i)already[ _-]?exists?\b`,
-		`needs to be imported into the [Ss]tate`,
-		`\w*AlreadyExists(Exception)?\b`,
-		`\bBucketAlreadyOwnedByYou\b`,
-		`\w+\.Duplicate\b|\bDuplicate(Resource|Request|Entity)\w*Exception\b`,
-		`\bResourceExistsException\b|\bEntityExists\w*\b`,
-		`(?i)\balreadyExists\b`,
-	), job.AlreadyExists},
-
-	{anyOf(
-		`(?i)please (retry|try)( the request| again| later)`,
-		`(?i)\bretry (again )?later\b|\btry again (later|in )`,
-		`\bRetryableError\b|\bAnotherOperationInProgress\b|\bOperationPreempted\b|\bReferencedResourceNotProvisioned\b`,
-		`(?i)\bthrottl(ing|ed)|\brate exceeded\b|\brate limit(ed| exceeded)|\bSlowDown\b`,
-		`\bRequestLimitExceeded\b|\bTooManyRequests(Exception)?\b|\bProvisionedThroughputExceeded`,
-		`\bRequestThrottled(Exception)?\b|\bPriorRequestNotComplete\b`,
-		`\bServiceUnavailable\b|\bInternalServerError\b|\bInternalError\b|\bInternalFailure\b`,
-		`(?i)(status|code|error|http|response)[a-z ]{0,12}[:= ]{0,3}(429|50[0234])\b`,
-		`\b(429 Too Many Requests|50[0234] [A-Z][A-Za-z ]+)`,
-		`(?i)(connection (refused|reset by peer|timed out)|broken pipe|no route to host|network is unreachable)`,
-		`(?i)TLS handshake (timeout|failure|error)|remote error: tls: internal error|handshake failure`,
-		`(?i)\bi/o timeout\b|context deadline exceeded|Client\.Timeout exceeded|timeout awaiting response headers`,
-		`(?i)no such host|temporary failure in name resolution|server misbehaving`,
-		`\b(unexpected )?EOF$|: (unexpected )?EOF\b|http2: .*(GOAWAY|connection (lost|error))`,
-		`(?i)code = (Unavailable|ResourceExhausted|Aborted)\b|the server is currently unable to handle the request`,
-		`(?i)etcdserver: (request timed out|leader changed|no leader)|the object has been modified; please apply`,
-		`(?i)operation (cannot|could not) be (completed|performed) (now|at this time)`,
-	), job.Transient},
-
-	{anyOf(
-		`(?i)\b(access ?denied|unauthorized(operation|access)?|authorizationfailed|accessdeniedexception)\b`,
-		`\b(InvalidClientTokenId|UnrecognizedClientException|AuthFailure|SignatureDoesNotMatch|InvalidAccessKeyId)\b`,
-		`\b(InvalidAuthenticationToken\w*|AuthenticationFailed|LinkedAuthorizationFailed)\b|AADSTS\d+`,
-		`(?i)(status|code|error|http|response)[a-z ]{0,12}[:= ]{0,3}(401|403)\b|\b403 Forbidden\b|\b401 Unauthorized\b`,
-		`(?i)is forbidden: |\bpermission denied\b.*\b(iam|role|token)|no valid credential sources|NoCredentialProviders`,
-		`(?i)the server has asked for the client to provide credentials`,
-		`(?i)could not find default credentials|failed to (refresh|retrieve) (cached )?credentials`,
-	), job.CredentialsDenied},
-
-	{anyOf(
-		`was not found in any of the search locations`,
-		`does not have a provider named`,
-		`no available releases match the given constraints`,
-		`provider .* was not found|no versions? of the provider`,
-		`does not have a package available for your current platform`,
-		`Inconsistent dependency lock file`,
-	), job.ConfigInvalid},
-
-	{summary(
-		`Unsupported (argument|attribute|block type|Terraform Core version|OpenTofu Core version|operator)`,
-		`(Missing|Invalid|Extraneous) (required |resource |data |provider |module |variable |output |block )?`+
-			`(argument|variable|instance key|key|name|label|source address|character|expression|number literal)`,
-		`(Argument|Attribute|Block)( or block)? (definition )?(required|redefined|name required)`,
-		`Reference to undeclared`, `Reference to "`, `Undeclared (variable|resource)`,
-		`No value for required variable`, `Value for unconfigurable attribute`, `Conflicting configuration arguments`,
-		`Invalid (value for (input )?variable|reference|resource type|data source|type specification|function argument)`,
-		`Invalid (for_each|count) (argument|set)`, `Invalid index`, `Invalid operand`, `Invalid combination of`,
-		`Invalid (block|attribute|resource|module|provider|backend|variable|output|version|import|template|dynamic)\b`,
-		`Invalid (precondition|postcondition|condition|default value|quoted|multi-line|escape|string|legacy|reserved)`,
-		`Invalid provider configuration`, `Invalid (required_providers|required_version|depends_on|ignore_changes)`,
-		`Incorrect (attribute value type|condition type|key type)`, `Inappropriate value for attribute`,
-		`Unsuitable value`, `Inconsistent conditional result types`, `Unexpected attribute`, `Iteration over`,
-		`Duplicate (resource|variable|output|module|provider|local|data|required|backend|argument|block|import)`,
-		`Insufficient .* blocks`, `Too (many|few) .* blocks`, `Missing .{0,40}(block|newline|item|attribute|value|close)`,
-		`(Unclosed|Unterminated|Unbalanced) `, `Unexpected (end of|comma|"|token)`, `Newline expected`,
-		`Call to unknown function`, `Error in function call`, `Not enough function arguments`,
-		`Too many function arguments`, `Cycle:`, `Self-referential`, `Unreadable module directory`, `Module not found`,
-		`Module is incompatible`, `Variables not allowed`, `Function calls not allowed`, `Ambiguous `,
-		`Resource instance not found`, `Provider configuration not present`, `Provider type mismatch`,
-		`Output refers to sensitive values`, `Failed to read module directory`,
-		`Error parsing|Failed to parse|Syntax error|Unsupported file`,
-	), job.ConfigInvalid},
-}
-
 func anyOf(patterns ...string) *regexp.Regexp {
 	return regexp.MustCompile(`(` + strings.Join(patterns, `)|(`) + `)`)
 }
 
-// summary matches the beginning of a text only: Terraform's own errors are known by their summary, and a provider may
-// quote anything further on.
-func summary(patterns ...string) *regexp.Regexp {
-	return regexp.MustCompile(`^(Error: )?((` + strings.Join(patterns, `)|(`) + `))`)
+// providers is read from the top, so the particular stands above the general: a lack of credentials is told as a
+// network that doesn't answer, an expired token also says "403", and a forbidden quota is no lack of rights.
+var providers = []row{
+	{absentCredentials, job.CredentialsDenied},
+	{expired, job.CredentialsExpired},
+	// What a policy of the platform refuses is refused again, until somebody changes the one or the other.
+	{anyOf(
+		`violates PodSecurity`, `unable to validate against any (pod security policy|security context constraint)`,
+		`(maxim|minim)um \S+ usage per (Container|Pod|PersistentVolumeClaim)|limit to request ratio per`,
+		`failed quota: .*must specify`, `ValidatingAdmissionPolicy .*denied request`,
+		`admission webhook .*denied the request`,
+		`\bRequestDisallowedByPolicy\b|was disallowed by (\w+ )?policy`,
+		`[Cc]onstraint constraints/\S+ (was )?violated|violates constraint constraints/`,
+		`\b[A-Z]\w+(\.\S+)? "[^"]+" is invalid: `,
+		`no configuration has been provided, try setting`, `Get "http://localhost(:80)?/api`,
+	), job.ConfigInvalid},
+	// A quota of calls per minute is throttling; any other quota needs somebody to raise it.
+	{anyOf(
+		`(?i)\brate_?limit_?exceeded\b|userRateLimitExceeded`,
+		`(?i)quota .{0,80}per (second|minute|100 seconds|user)`, `(?i)rate limit quota`,
+		`(?i)\brate[- ]?limit(ed|ing|s)?( has been| was)? (exceeded|reached|hit|retries)|\brate[- ]limited\b`,
+		`(?i)(exceeded|hit|reached) .{0,40}rate limit|\brate exceeded\b|\bthrottl(ing|ed)\b|Throttling`,
+		`\bRequestLimitExceeded\b|\bTooManyRequests(Exception)?\b|\bRequestThrottled\w*\b|\bSlowDown\b`,
+	), job.Transient},
+	{anyOf(
+		`(?i)quota ?exceeded|exceeded (the )?quota|exceeded your .{0,40}quota|exceed(s|ing|ed)? .{0,60}\bquota`,
+		`(?i)\bquota .{0,80}(exceeded|reached|exhausted)`,
+		`\b([A-Z][A-Za-z]*)?LimitExceeded(Exception|Fault)?\b|\b[A-Z]\w+LimitReached\b`,
+		`\b(TooManyBuckets|MaxSpotInstanceCountExceeded)\b`,
+		`\b\w*(Insufficient|Exceeds\w*)\w*Quota\b|\b[Oo]ver(Quota|Limit)\b`,
+		`\bSkuNotAvailable\b|\b(Zonal|Overconstrained\w*)?AllocationFailed\b|\bInsufficient\w*Capacity\b`,
+		`\bResourceExhausted desc = .*[Qq]uota|\bResourceExhausted: Quota|\bZONE_RESOURCE_POOL_EXHAUSTED|\bstockout\b`,
+		`(?i)maximum (allowed )?number of .{0,60} (has been )?(reached|exceeded)`,
+		`(?i)no valid host was found|not have (enough|sufficient) .{0,60}(capacity|resources|quota|hosts)`,
+		`(?i)insufficient (\w+ )?(capacity|resources|quota|disk space|vcpu)`,
+	), job.QuotaExceeded},
+	// What somebody else's change, or one of a moment ago, stands in the way of.
+	{anyOf(
+		`(?i)(another|other|an|incompatible) (\w+ )?(operation|task|action|update|change)\b.{0,60}\b(in progress|running)`,
+		`(?i)running incompatible operation|operation .{0,20}already in progress|\boperationInProgress\b`,
+		`\b(AnotherOperationInProgress|OperationPreempted|ReferencedResourceNotProvisioned|RetryableError)\b`,
+		`\b(PriorRequestNotComplete|OperationAborted|Concurrent(Modification|Update)\w*)\b`,
+		`(?i)concurrent(ly)? (policy changes|updated|modif|update)|the object has been modified|could not serialize access`,
+		`cannot be assumed by |Unable to assume role and validate`, `\bPrincipalNotFound\b`, `\bresourceNotReady\b`,
+		`because it is being terminated`, `failed (calling|to call) (the )?webhook`,
+	), job.Transient},
+	{anyOf(
+		`(?i)already[ _-]?exists?\b|\balreadyExists\b`,
+		`needs to be imported into the [Ss]tate`, `exists and cannot be imported into the current release`,
+		`\w*AlreadyExists(Exception|Fault)?\b`, `you already own it|\bBucketAlreadyOwnedByYou\b`,
+		`\w+\.Duplicate\b|\bDuplicate[A-Z]\w+|(?i:\bduplicate (entry|key value))`,
+		`\b(Resource|Entity|Assignment|\w+Assignment)Exists\w*\b`,
+		`\w+AlreadyTaken\b|(?i:is already taken|has already been taken)`,
+		`cannot re-use a name|path is already in use|(?i:\bname .{0,60}already in use)`,
+	), job.AlreadyExists},
+	{unavailable, job.Transient},
+	{waited, job.TimedOut},
+	{denied, job.CredentialsDenied},
+	{politely, job.Transient},
+	// What providers check about their arguments before they ask anybody.
+	{anyOf(
+		`^expected \S+ (to be|to match|not to|length)|is an invalid ARN|is a required provider property`,
+		`(?i)^(conflicting configuration arguments|invalid combination of arguments|missing required argument)`,
+		`^Invalid (Attribute|Argument|String|Number|List|Map|Set)( Value| Combination| Length| Type| Match)`,
+		`^Missing (Attribute|Required|Provider) \w*`, `(?s)^\S+: conflicts with `, `one of .{1,200} must be specified`,
+	), job.ConfigInvalid},
 }
+
+// absentCredentials are the words for credentials that nobody gave: a search for them ends at the metadata service of a
+// machine that has none, so that they come with words of the network.
+var absentCredentials = anyOf(
+	`no EC2 IMDS role found|ec2imds|169\.254\.169\.254`,
+	`could not find default credentials|metadata\.google\.internal|GCE metadata .* not defined`,
+	`(?i)\baz login\b|launching Azure CLI|exec: "az"`,
+	`(?i)no vault token (set|found)`, `\bNoCredentialProviders\b|(?i:unable to locate credentials)`,
+	`(?i)no valid credentials? (found|provided|configured)`,
+)
+
+var expired = anyOf(
+	`(?i)\bExpiredToken`, `\bRequestExpired\b`, `\bExpiredAuthenticationToken\b`,
+	`(?i)security token (included in the request )?(is|has) expired`,
+	`(?i)\b(token|credentials?|session|assertion|secret) (is|are|has|have|was|were) (already )?expired`,
+	`(?i)expired (access |authentication |bearer |session )?(token|credentials)`,
+	`(?i)token (is )?expired\b`,
+	`AADSTS7000(222|24)|AADSTS(700082|70043|50173)`,
+)
+
+// unavailable are the words for what most likely is there again in a moment.
+var unavailable = anyOf(
+	`\b(ServiceUnavailable|InternalServerError|InternalError|InternalFailure|backendError|RequestTimeout)\b`,
+	`\bProvisionedThroughputExceeded`,
+	`(?i)(status|code|error|http|response)[a-z ]{0,12}[:= ]{0,3}['"]?(408|429|50[0234]|52[0-7])\b`,
+	`\b(429 Too Many Requests|50[0234] [A-Z][A-Za-z -]+)`, `(?i)\bgot (429|50[0234]) instead`,
+	`(?i)(connection (refused|reset by peer|timed out)|broken pipe|no route to host|network is unreachable)`,
+	`(?i)TLS handshake (timeout|failure|error)|remote error: tls: internal error|handshake failure`,
+	`(?i)\bi/o timeout\b|Client\.Timeout exceeded|timeout awaiting response headers`,
+	`(?i)no such host|temporary failure in name resolution|server misbehaving`,
+	`\b(unexpected )?EOF$|: (unexpected )?EOF\b|http2: .*(GOAWAY|connection (lost|error))`,
+	`(?i)code = (Unavailable|ResourceExhausted|Aborted)\b|the server is currently unable to handle the request`,
+	`(?i)etcdserver: (request timed out|leader changed|no leader)|unable to return a response in the time allotted`,
+	`invalid character '<' looking for`,
+	`(?i)Vault is sealed|local node not active|too many clients already|connection slots are reserved`,
+	`(?i)the database system is (starting up|shutting down|in recovery)|deadlock detected`,
+	`(?i)operation (cannot|could not) be (completed|performed) (now|at this time)`,
+)
+
+// waited are the words of a provider that waited for something in vain, often for many minutes.
+var waited = anyOf(
+	`(?i)context deadline exceeded|code = DeadlineExceeded\b`,
+	`(?i)(timeout|timed out) (while )?waiting (for|on)`, `^Waiting for rollout to finish`,
+)
+
+var denied = anyOf(
+	`(?i)\b(access ?denied|unauthorized(operation|access)?|authorizationfailed|accessdeniedexception)\b`,
+	`\b(InvalidClientTokenId|UnrecognizedClientException|AuthFailure|SignatureDoesNotMatch|InvalidAccessKeyId)\b`,
+	`\b(InvalidAuthenticationToken\w*|AuthenticationFailed|LinkedAuthorizationFailed|InvalidIdentityToken)\b|AADSTS\d+`,
+	`\b(AuthorizationPermissionMismatch|PolicyNotAuthorized|NoPermission|NotAuthenticated)\b`,
+	`\b(invalid_grant|invalid_client|unauthorized_client)\b|code = (Unauthenticated|PermissionDenied)\b`,
+	`(?i)(status|code|error|http|response)[a-z ]{0,12}[:= ]{0,3}['"]?(401|403)\b|\b403 Forbidden\b|\b401 Unauthorized\b`,
+	`\bgot 40[13] instead|: 40[13] [A-Z\[]`,
+	`(?i)(is forbidden: user "|cannot \w+ resource "|no valid credential sources)`,
+	`(?i)\bpermission denied\b.*\b(iam|role|token)|permission denied (for|to) \w+|\* permission denied`,
+	`(?i)permission to perform this operation was denied|must be owner of|not authorized to|must have admin rights`,
+	`(?i)the server has asked for the client to provide credentials|session is not authenticated`,
+	`(?i)failed to (refresh|retrieve) (cached )?credentials|cannot assume iam role`,
+	`(?i)password authentication failed|no pg_hba\.conf entry|incorrect user ?name or password|bad credentials`,
+	`(?i)\bauthentication (failed|error)|\binvalid (login|password|credentials?|api[ _-]?(key|token)|access token)\b`,
+	`(?i)invalid role or secret id|invalid request headers \(6003\)|unauthorized to access`,
+)
+
+// politely is what is said of troubles of every kind, so that it counts last.
+var politely = anyOf(
+	`(?i)please (retry|try)( the request| again| later)`,
+	`(?i)\bretry (again )?later\b|\btry again (later|in )`,
+)
