@@ -23,6 +23,7 @@ func summarize(in Input, d Decision) {
 		s.LastRerun = rerunKey(in.Workspace) // a rerun of a Workspace that is being deleted is another try to destroy
 	}
 	drift(in, s)
+	checks(in)
 	ready := readiness(in, d)
 	setCondition(in.Workspace, ready)
 	toggle(in.Workspace, v1alpha1.ConditionReconciling, reconciling(in, d, ready))
@@ -88,22 +89,21 @@ func lastRun(r *v1alpha1.Run) *v1alpha1.LastRun {
 	}
 }
 
-// drift follows the last Run that compared: one that planned only and found changes found drift, any other left none.
+// drift follows the last Run that compared: one that planned only and would change resources found drift, any other
+// left none.
 func drift(in Input, s *v1alpha1.WorkspaceStatus) {
 	r := in.Compared
 	if r == nil {
 		return
 	}
-	if job.Class(r.Status.Class) != job.Planned {
-		s.Drift = nil
+	s.Drift = found(r)
+	if s.Drift == nil {
 		apimeta.SetStatusCondition(&s.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInSync,
-			ObservedGeneration: compared(r, in.Workspace),
-			Message:            "reality is what the configuration says",
+			ObservedGeneration: compared(r, in.Workspace), Message: inSync(r),
 		})
 		return
 	}
-	s.Drift = found(r)
 	apimeta.SetStatusCondition(&s.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDriftDetected,
 		ObservedGeneration: compared(r, in.Workspace),
@@ -119,15 +119,29 @@ func compared(r *v1alpha1.Run, w *v1alpha1.Workspace) int64 {
 	return r.Status.WorkspaceGeneration
 }
 
-// found is what a plan says of the difference. A plan may change what did not drift, such as what an apply left half
-// done: then its changes are counted.
+// inSync says that no resource differs. A plan may change outputs alone.
+func inSync(r *v1alpha1.Run) string {
+	if job.Class(r.Status.Class) == job.Planned {
+		return "reality is what the configuration says; outputs alone would change, Run " + r.Name + " has the plan"
+	}
+	return "reality is what the configuration says"
+}
+
+// found is what a plan says of the difference, and nil for none. A plan may change what did not drift, such as what an
+// apply left half done: then its changes are counted.
 func found(r *v1alpha1.Run) *v1alpha1.DriftStatus {
+	if job.Class(r.Status.Class) != job.Planned {
+		return nil
+	}
 	if r.Status.Drift != nil {
 		return r.Status.Drift.DeepCopy()
 	}
 	d := &v1alpha1.DriftStatus{DetectedAt: *r.Status.FinishedAt}
 	if c := r.Status.Changes; c != nil {
-		d.Total = c.Add + c.Change + c.Destroy + c.Import
+		d.Total = c.Add + c.Change + c.Destroy + c.Import + c.Forget
+	}
+	if d.Total == 0 {
+		return nil
 	}
 	return d
 }

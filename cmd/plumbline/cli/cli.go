@@ -59,7 +59,7 @@ func New(program string, s Surroundings) *cobra.Command {
 		"tls-server-name", "proxy-url", "disable-compression", "username", "password", "as-uid", "as-user-extra"} {
 		_ = flags.MarkHidden(rare) // one that there is not needs no hiding
 	}
-	root.AddCommand(t.state(), t.logs(), t.plan())
+	root.AddCommand(t.state(), t.status(), t.logs(), t.plan())
 	return root
 }
 

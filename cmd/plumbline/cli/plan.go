@@ -42,6 +42,9 @@ func (t *tool) planShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if w := run.Status.Warnings; w != nil && !asJSON {
+				fmt.Fprintf(s.Err, "%d warnings: plumbline status run/%s\n", w.Total, run.Name)
+			}
 			_, err = s.Out.Write(data)
 			return err
 		},
