@@ -53,4 +53,3 @@ func replacesAlike(c call) int {
 	}
 	return 0
 }
-

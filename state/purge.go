@@ -3,12 +3,13 @@ package state
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
 
 // Purge removes all that is kept of a destroyed Workspace. It returns ErrInUse while the newest state still has
-// resources or a live Run holds the lock, and ErrNotFound when nothing is kept.
+// resources, a live Run holds the lock, or a state waits to be stored, and ErrNotFound when nothing is kept.
 func (s *Service) Purge(ctx context.Context, uid string) error {
 	if uid == "" || strings.Contains(uid, "/") {
 		return fmt.Errorf("%w: a workspace's UID is needed", ErrInvalid)
@@ -21,7 +22,7 @@ func (s *Service) Purge(ctx context.Context, uid string) error {
 	if err := s.eraseArchive(ctx, archiveOf(uid)); err != nil {
 		return err
 	}
-	for _, j := range []journal{s.outputs(uid), s.states(uid), s.locks(uid)} {
+	for _, j := range []journal{s.unsaved(uid), s.outputs(uid), s.states(uid), s.locks(uid)} {
 		if err := j.erase(ctx); err != nil {
 			return err
 		}
@@ -41,6 +42,9 @@ func (s *Service) purgeable(ctx context.Context, uid string) (bool, error) {
 	if err := s.passable(ctx, now); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrInUse, err)
 	}
+	if err := s.NoneUnsaved(ctx, uid); err != nil {
+		return false, inUseIf(err)
+	}
 	st, err := s.states(uid).newest(ctx)
 	if err != nil {
 		return false, err
@@ -58,6 +62,14 @@ func (s *Service) purgeable(ctx context.Context, uid string) (bool, error) {
 	}
 	out, err := s.outputs(uid).newest(ctx)
 	return lock.n+st.n+out.n > 0, err
+}
+
+// inUseIf says of a state that waits to be stored that the Workspace is in use.
+func inUseIf(err error) error {
+	if errors.Is(err, ErrUnsaved) {
+		return fmt.Errorf("%w: %w", ErrInUse, err)
+	}
+	return err
 }
 
 // countResources counts the managed resources of a state; data sources are not counted, they manage nothing.

@@ -16,7 +16,7 @@ func (s *Service) Rewrite(ctx context.Context, fine func(ctx context.Context, ke
 		prefix string
 		again  func(record) ([]byte, error)
 	}{
-		{"lock/", sameLock}, {"state/", sameVersion}, {"outputs/", func(r record) ([]byte, error) { return r.data, nil }},
+		{"lock/", sameNonced}, {"unsaved/", sameNonced}, {"state/", sameVersion}, {"outputs/", func(r record) ([]byte, error) { return r.data, nil }},
 	} {
 		dirs, err := s.journals(ctx, kind.prefix)
 		if err != nil {
@@ -74,20 +74,20 @@ func (s *Service) repeat(ctx context.Context, j journal, number uint64, again fu
 	}})
 }
 
-// sameLock is the record with another nonce, for journals rely on each being unlike any other.
-func sameLock(r record) ([]byte, error) {
+// sameNonced is a record in JSON with another nonce, for journals rely on each being unlike any other.
+func sameNonced(r record) ([]byte, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(r.data, &fields); err != nil {
-		return nil, fmt.Errorf("decoding lock: %w", err)
+		return nil, fmt.Errorf("decoding a record: %w", err)
 	}
 	nonce, err := json.Marshal(rand.Text())
 	if err != nil {
-		return nil, fmt.Errorf("encoding lock: %w", err)
+		return nil, fmt.Errorf("encoding a record: %w", err)
 	}
 	fields["nonce"] = nonce
 	b, err := json.Marshal(fields)
 	if err != nil {
-		return nil, fmt.Errorf("encoding lock: %w", err)
+		return nil, fmt.Errorf("encoding a record: %w", err)
 	}
 	return b, nil
 }

@@ -3,9 +3,9 @@
 //	runner Pod --TLS, Pod-bound token--> server --> Service --> Store (kube: Secrets in the system namespace)
 //	controller --TLS, its own token----> server --> Service
 //
-// The Service knows nothing of HTTP or tokens: it is told which Workspace (by UID) and which Holder, and keeps three
-// journals for each Workspace: lock/<uid>, state/<uid> and outputs/<uid>. All correctness rests on Store.Create being
-// atomic, so any number of servers can work side by side over one store.
+// The Service knows nothing of HTTP or tokens: it is told which Workspace (by UID) and which Holder, and keeps a
+// few journals for each Workspace: lock/<uid>, state/<uid>, outputs/<uid> and unsaved/<uid>. All correctness rests on
+// Store.Create being atomic, so any number of servers can work side by side over one store.
 //
 // Beside the journals lies the archive: what Runs leave behind, written once (archive.go), for a time (retention.go).
 package state

@@ -9,6 +9,8 @@
 //	workspaces/<name>/state/versions        GET: Versions
 //	workspaces/<name>/state/versions/<n>    GET: the state of that version
 //	workspaces/<name>/state/rollback        POST Rollback
+//	workspaces/<name>/state/unsaved         GET: UnsavedStates
+//	workspaces/<name>/state/unsaved/<id>    GET: that state, as gzip packs it; DELETE ?why=: it needn't be stored
 //	workspaces/<name>/lock                  GET: state.LockStatus; DELETE ?id=&why=: Released
 //	runs/<name>/{log,plan,plan.json,plan.txt}   GET
 //
@@ -42,6 +44,11 @@ const MaxWhy = 1024
 // Versions are those of a state, the newest first.
 type Versions struct {
 	Versions []state.Version `json:"versions"`
+}
+
+// UnsavedStates are those that Runs could not save, and that have to be stored before anything is applied.
+type UnsavedStates struct {
+	States []state.Unsaved `json:"states"`
 }
 
 // Rollback says what to go back to.

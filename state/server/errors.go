@@ -27,6 +27,7 @@ var statuses = []struct {
 	{ErrUnauthenticated, http.StatusUnauthorized},
 	{ErrForbidden, http.StatusForbidden},
 	{ErrReported, http.StatusConflict},
+	{state.ErrUnsaved, http.StatusConflict},
 	{state.ErrInvalid, http.StatusBadRequest},
 	{state.ErrNotHolder, http.StatusConflict},
 	{state.ErrOutdated, http.StatusConflict},

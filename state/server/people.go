@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -65,7 +66,7 @@ var personRoutes = []personRoute{
 
 // handlePeople serves what the API server passes on.
 func (s *Server) handlePeople(mux *http.ServeMux) {
-	for _, p := range personRoutes {
+	for _, p := range slices.Concat(personRoutes, personUnsavedRoutes) {
 		mux.Handle(p.pattern, s.facing(
 			face{
 				serve: func(ctx context.Context, rt route, w http.ResponseWriter, c *call) (answer, error) {

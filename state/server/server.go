@@ -143,7 +143,7 @@ var routes = []route{
 // Handler serves the API.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for _, r := range slices.Concat(routes, manageRoutes, archiveRoutes) {
+	for _, r := range slices.Concat(routes, manageRoutes, archiveRoutes, unsavedRoutes) {
 		mux.Handle(r.pattern, s.observed(r))
 	}
 	if s.FrontProxy != nil {

@@ -20,7 +20,8 @@ import (
 
 func (t *tool) state() *cobra.Command {
 	c := &cobra.Command{Use: "state", Short: "The state of a Workspace, its versions and its lock"}
-	c.AddCommand(t.stateList(), t.stateShow(), t.statePull(), t.statePush(), t.stateRollback(), t.stateUnlock())
+	c.AddCommand(t.stateList(), t.stateShow(), t.statePull(), t.statePush(), t.stateRollback(), t.stateUnlock(),
+		t.stateUnsaved())
 	return c
 }
 
@@ -112,6 +113,9 @@ func (t *tool) stateShow() *cobra.Command {
 				content.print(s.Out)
 			}
 			fmt.Fprintln(s.Out, "Lock:     ", s.describeLock(ctx, path))
+			if unsaved := s.describeUnsaved(ctx, path); unsaved != "" {
+				fmt.Fprintln(s.Out, "Unsaved:  ", unsaved)
+			}
 			return nil
 		}),
 	}

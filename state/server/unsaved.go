@@ -1,0 +1,90 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/plumbline-dev/plumbline/state"
+	"github.com/plumbline-dev/plumbline/state/people"
+)
+
+const (
+	unsavedPath    = workspacePath + "/unsaved"
+	personsUnsaved = personsWorkspace + "/state/unsaved"
+	gzipped        = "application/gzip"
+)
+
+// unsavedRoutes are those of states that Runs could not save. A Run leaves one also when it is over: that may be why.
+var unsavedRoutes = []route{
+	{"unsaved_put", "PUT " + unsavedPath, finishes, bigTimeout, state.MaxUnsaved, (*Server).putUnsaved},
+	{"unsaved_store", "POST " + unsavedPath, writes, bigTimeout, 0, (*Server).storeUnsaved},
+	{"unsaved_get", "GET " + unsavedPath + "/{id}", reads, bigTimeout, 0, (*Server).getUnsaved},
+	{"unsaved_delete", "DELETE " + unsavedPath + "/{id}", writes, requestTimeout, 0, (*Server).deleteUnsaved},
+}
+
+var personUnsavedRoutes = []personRoute{
+	{"people_unsaved_list", "GET " + personsUnsaved, []right{readsState}, bigTimeout, 0, (*Server).listUnsaved},
+	{"people_unsaved_get", "GET " + personsUnsaved + "/{id}", []right{readsState}, bigTimeout, 0, (*Server).getUnsaved},
+	{"people_unsaved_delete", "DELETE " + personsUnsaved + "/{id}", []right{changesState},
+		bigTimeout, 0, (*Server).discardUnsaved},
+}
+
+// putUnsaved takes a state as gzip has packed it. The query's place is the digest of the backend that it belongs in, and
+// why is what kept it from there.
+func (s *Server) putUnsaved(ctx context.Context, c call) (answer, error) {
+	q := c.r.URL.Query()
+	why := q.Get(people.QueryWhy)
+	kept, err := s.Service.KeepUnsaved(ctx, c.uid, state.Unsaved{
+		Run: c.id.Run, Place: q.Get("place"), Why: why[:min(len(why), people.MaxWhy)],
+	}, c.body)
+	if err != nil {
+		return answer{}, err
+	}
+	return answerJSON(kept)
+}
+
+// storeUnsaved is what a Run begins with. The answer lists those that belong in other backends.
+func (s *Server) storeUnsaved(ctx context.Context, c call) (answer, error) {
+	left, err := s.Service.StoreUnsaved(ctx, c.uid, c.id.holder())
+	if locked, ok := errors.AsType[*state.LockedError](err); ok && !errors.Is(err, state.ErrNotHolder) {
+		return answer{status: http.StatusLocked, body: describeLock(locked, c.r.PathValue("name"))}, nil
+	}
+	if err != nil || len(left) == 0 {
+		return answer{status: http.StatusNoContent}, err
+	}
+	return answerJSON(people.UnsavedStates{States: left})
+}
+
+func (s *Server) listUnsaved(ctx context.Context, c call) (answer, error) {
+	list, err := s.Service.Unsaved(ctx, c.uid)
+	if err != nil {
+		return answer{}, err
+	}
+	return answerJSON(people.UnsavedStates{States: list})
+}
+
+func (s *Server) getUnsaved(ctx context.Context, c call) (answer, error) {
+	packed, err := s.Service.UnsavedState(ctx, c.uid, c.r.PathValue("id"))
+	if errors.Is(err, state.ErrNotFound) {
+		err = fmt.Errorf("%w: workspace %s has no unsaved state %s (any more)",
+			state.ErrNotFound, c.r.PathValue("name"), c.r.PathValue("id"))
+	}
+	return answer{status: http.StatusOK, body: packed, kind: gzipped}, err
+}
+
+func (s *Server) deleteUnsaved(ctx context.Context, c call) (answer, error) {
+	return done, s.Service.DropUnsaved(ctx, c.uid, c.r.PathValue("id"))
+}
+
+// discardUnsaved is a person's decision that a state needn't be stored, and must not be one of a typing error.
+func (s *Server) discardUnsaved(ctx context.Context, c call) (answer, error) {
+	if _, err := c.actor(c.r.URL.Query().Get(people.QueryWhy)); err != nil {
+		return answer{}, err
+	}
+	if a, err := s.getUnsaved(ctx, c); err != nil {
+		return a, err
+	}
+	return s.deleteUnsaved(ctx, c)
+}
