@@ -160,7 +160,7 @@ func (c call) fail(stream, summary string) {
 	}
 	b, _ := json.Marshal(map[string]any{
 		"@level": "error", "@message": "Error: " + summary, "type": "diagnostic",
-		"diagnostic": map[string]any{"severity": "error", "summary": summary, "detail": "", "address": "terraform_data.a"},
+		"diagnostic": map[string]any{"severity": "error", "summary": summary, "detail": ""},
 	})
 	fmt.Println(string(b))
 }

@@ -47,9 +47,6 @@ func (d Diagnostic) Class() job.Class {
 		return job.ConfigInvalid
 	}
 	class, _ := first(providers, text)
-	if class == job.TimedOut && d.Address == "" {
-		return job.Transient // a request of the engine's own, such as one to a registry, and no wait of a provider
-	}
 	return class
 }
 

@@ -119,7 +119,7 @@ func TestStructureComesFirst(t *testing.T) {
 		{"core, of the state service", Diagnostic{Summary: "Error refreshing state", Detail: "HTTP error: 403"},
 			job.StateUnavailable},
 		{"a provider that waits", Diagnostic{Summary: waits, Address: "a.b", Placed: true}, job.TimedOut},
-		{"a request of core's", Diagnostic{Summary: waits}, job.Transient},
+		{"a request of core's", Diagnostic{Summary: "Failed to install provider", Detail: waits}, job.Transient},
 		{"core's summary in a provider's mouth", Diagnostic{Summary: "Invalid index: 403 Forbidden", Address: "a.b"},
 			job.CredentialsDenied},
 	}
