@@ -136,6 +136,10 @@ type RunStatus struct {
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`
 	// +optional
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+	// sequence numbers the finished Runs of a Workspace in the order of their ends, which no clock tells for certain.
+	// Runs that ended under a release that gave no numbers have none.
+	// +optional
+	Sequence int64 `json:"sequence,omitempty"`
 	// duration from startedAt to finishedAt, for people.
 	// +optional
 	Duration string `json:"duration,omitempty"`

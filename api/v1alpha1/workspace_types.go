@@ -298,6 +298,9 @@ type WorkspaceStatus struct {
 	// observedGeneration is the generation that the conditions speak of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// sequence is the number of the newest finished Run that this status tells of.
+	// +optional
+	Sequence int64 `json:"sequence,omitempty"`
 	// lastRun is the newest finished Run.
 	// +optional
 	LastRun *LastRun `json:"lastRun,omitempty"`

@@ -42,6 +42,7 @@ func (r *Reconciler) act(ctx context.Context, in Input, d Decision) error {
 		if d.Result == nil {
 			d.Message += r.releaseLock(ctx, in, in.Run)
 		}
+		in.Run.Status.Sequence = in.Sequence
 		finished(in.Run, d, in.Now)
 		bereaved(in, d)
 	}

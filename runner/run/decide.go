@@ -47,7 +47,9 @@ type Input struct {
 	Lingering []*corev1.Pod
 	// Lies is where the Workspace's state lies; nil for nowhere yet.
 	Lies *v1alpha1.StatePlace
-	Now  time.Time
+	// Sequence is the Run's number, should it end now.
+	Sequence int64
+	Now      time.Time
 }
 
 // Do is one thing that can be done for a Run.

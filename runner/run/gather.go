@@ -35,18 +35,17 @@ func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (Inpu
 	if in.Workspace != nil {
 		in.Lies = StateLies(in.Workspace, Ended(in.Workspace, runs.Items))
 	}
+	in.Sequence = following(in.Workspace, runs.Items)
 	return in, r.unrecorded(ctx, &in)
 }
 
-// before is the Run that ended last. Where two ended in the same second, either will do: the next one looks again.
+// before is the Run that ended last.
 func before(runs []v1alpha1.Run) *v1alpha1.Run {
-	var last *v1alpha1.Run
-	for i := range runs {
-		if Finished(&runs[i]) && (last == nil || last.Status.FinishedAt.Before(runs[i].Status.FinishedAt)) {
-			last = &runs[i]
-		}
+	ended := inOrder(runs)
+	if len(ended) == 0 {
+		return nil
 	}
-	return last
+	return &ended[len(ended)-1]
 }
 
 func (r *Reconciler) workspace(ctx context.Context, key types.NamespacedName) (*v1alpha1.Workspace, error) {

@@ -20,7 +20,7 @@ func StateLies(w *v1alpha1.Workspace, finished []v1alpha1.Run) *v1alpha1.StatePl
 	}
 	for i := range finished {
 		r := &finished[i]
-		if lies != nil && lies.At != nil && r.Status.FinishedAt.Before(lies.At) {
+		if w.Status.Backend != nil && !News(w, r, w.Status.Backend.At) {
 			continue
 		}
 		if reached(r) || lies == nil && mayHaveReached(r) {

@@ -73,6 +73,15 @@ func (s Ticks) Next(t time.Time) time.Time {
 	return next.Add(s.offset)
 }
 
+// From is the same schedule for a Workspace that was created by a clock that is ahead of now: an @every schedule would
+// else begin then.
+func (s Ticks) From(now time.Time) Ticks {
+	if s.every > 0 && s.anchor.After(now) {
+		s.anchor = s.anchor.Add(-((s.anchor.Sub(now)-1)/s.every + 1) * s.every)
+	}
+	return s
+}
+
 // Due is the newest tick after since and not after now: ticks that were missed count as one.
 func (s Ticks) Due(since, now time.Time) (tick time.Time, due bool) {
 	// A frequent schedule that was missed for long would be walked tick by tick: the last day is enough of it.

@@ -330,6 +330,9 @@ func retryAt(in Input, last *v1alpha1.Run) (time.Time, bool) {
 	if job.Class(last.Status.Class) == job.CredentialsDenied {
 		policy.MinDelay = min(max(policy.MinDelay, deniedDelay), policy.MaxDelay)
 	}
+	if !in.believes(last.Status.FinishedAt.Time) {
+		return in.Now, true // nobody knows how long ago it was
+	}
 	return last.Status.FinishedAt.Add(delay(policy, last.Spec.Attempt)), true
 }
 

@@ -161,19 +161,51 @@ func (in *Input) ticks() {
 		in.Invalid = err.Error()
 		return
 	}
+	in.Tick, in.NextTick = in.nextTicks(s.From(in.Now))
+}
+
+// skew is how far a clock may be ahead of this one and still be believed: that of the controller that led before.
+const skew = time.Minute
+
+// believes tells whether something can have happened then. A clock that was wrong, or a Run that was forged, would else
+// have a say until that time comes.
+func (in *Input) believes(t time.Time) bool { return !t.After(in.Now.Add(skew)) }
+
+// nextTicks are the newest tick that is due, zero for none, and the first that is still to come. A tick that has a Run
+// is over, should the clock say later that it is due.
+func (in *Input) nextTicks(s schedule.Ticks) (due, next time.Time) {
 	since := in.Workspace.CreationTimestamp.Time
-	if last := in.Workspace.Status.LastScheduleTime; last != nil {
+	if since.After(in.Now) {
+		since = in.Now
+	}
+	if last := in.Workspace.Status.LastScheduleTime; last != nil && in.believes(last.Time) {
 		since = last.Time
 	}
+	ran := map[int64]bool{}
 	for i := range in.Finished {
-		if tick, ok := tickOf(&in.Finished[i]); ok && tick.After(since) {
+		tick, ok := tickOf(&in.Finished[i])
+		if !ok {
+			continue
+		}
+		ran[tick.Unix()] = true
+		if in.believes(tick) && tick.After(since) {
 			since = tick
 		}
 	}
-	if tick, due := s.Due(since, in.Now); due {
-		in.Tick = tick
+	if tick, is := s.Due(since, in.Now); is {
+		due = tick
 	}
-	in.NextTick = s.Next(in.Now)
+	for next = s.Next(latest(since, in.Now)); ran[next.Unix()] && !next.IsZero(); {
+		next = s.Next(next)
+	}
+	return due, next
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // tickOf is the tick that a scheduled Run was made for.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/run"
 )
 
 // summarize writes the Workspace's status from what was read and decided. It is the only writer of Ready.
@@ -36,6 +37,9 @@ func summarize(in Input, d Decision) {
 
 // history takes over what finished Runs say, so that it outlives them.
 func history(in Input, s *v1alpha1.WorkspaceStatus) {
+	if t := s.LastScheduleTime; t != nil && !in.believes(t.Time) {
+		s.LastScheduleTime = nil
+	}
 	for i := range in.Finished {
 		remember(in, s, &in.Finished[i])
 		if id := in.Finished[i].Spec.ForceUnlock; id != "" && id == in.Workspace.Annotations[v1alpha1.AnnotationUnlock] {
@@ -45,6 +49,7 @@ func history(in Input, s *v1alpha1.WorkspaceStatus) {
 	s.Backend = in.Lies
 	if n := len(in.Finished); n > 0 {
 		s.LastRun = lastRun(&in.Finished[n-1])
+		s.Sequence = max(s.Sequence, in.Finished[n-1].Status.Sequence)
 	}
 	s.Failures = 0
 	if in.Last != nil && !succeeded(in.Last) {
@@ -54,13 +59,14 @@ func history(in Input, s *v1alpha1.WorkspaceStatus) {
 
 // remember takes over what triggers are answered with, and what was applied.
 func remember(in Input, s *v1alpha1.WorkspaceStatus, r *v1alpha1.Run) {
-	if tick, ok := tickOf(r); ok && (s.LastScheduleTime == nil || tick.After(s.LastScheduleTime.Time)) {
+	last := s.LastScheduleTime
+	if tick, ok := tickOf(r); ok && in.believes(tick) && (last == nil || tick.After(last.Time)) {
 		s.LastScheduleTime = new(metav1.NewTime(tick))
 	}
 	if t := r.Spec.Trigger; t.Kind == v1alpha1.TriggerRerun && t.Key == rerunKey(in.Workspace) {
 		s.LastRerun = t.Key
 	}
-	if applied(r) && Tells(r) && (s.Applied == nil || r.Status.FinishedAt.After(s.Applied.At.Time)) {
+	if applied(r) && Tells(r) && (s.Applied == nil || run.News(in.Workspace, r, &s.Applied.At)) {
 		s.Applied = &v1alpha1.Applied{
 			Run: r.Name, InputsDigest: r.Status.InputsDigest, At: *r.Status.FinishedAt, StateSerial: serial(r, s.Applied),
 		}
@@ -107,7 +113,8 @@ func drift(in Input, s *v1alpha1.WorkspaceStatus) {
 	apimeta.SetStatusCondition(&s.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionDrifted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDriftDetected,
 		ObservedGeneration: compared(r, in.Workspace),
-		Message:            fmt.Sprintf("%d resources differ from the configuration; Run %s has the plan", s.Drift.Total, r.Name),
+		Message: fmt.Sprintf("%d resources differ from the configuration; Run %s has the plan", s.Drift.Total,
+			r.Name),
 	})
 }
 
@@ -283,26 +290,15 @@ func nextRunTime(in Input, d Decision) *metav1.Time {
 	if d.At.IsZero() || in.Missing != "" || in.Workspace.Spec.Suspend {
 		return nil
 	}
-	at := d.At
-	if !in.NextTick.IsZero() && in.NextTick.Before(at) {
-		at = in.NextTick
-	}
-	return new(metav1.NewTime(at.Truncate(time.Second)))
+	return new(metav1.NewTime(d.At.Truncate(time.Second)))
 }
 
 // until is how long to wait before looking again; zero for until something changes.
 func until(in Input, d Decision) time.Duration {
-	if d.Do != Wait || in.Active != nil {
+	if d.Do != Wait || in.Active != nil || d.At.IsZero() {
 		return 0
 	}
-	at := d.At
-	if !in.NextTick.IsZero() && !in.Workspace.Spec.Suspend && (at.IsZero() || in.NextTick.Before(at)) {
-		at = in.NextTick
-	}
-	if at.IsZero() {
-		return 0
-	}
-	return max(at.Sub(in.Now), time.Millisecond)
+	return max(d.At.Sub(in.Now), time.Millisecond)
 }
 
 func setCondition(w *v1alpha1.Workspace, c metav1.Condition) {

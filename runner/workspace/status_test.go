@@ -76,18 +76,6 @@ func ready() *testkit.WorkspaceBuilder {
 	})
 }
 
-// edited is one whose spec was edited while a check goes on, as its status says already.
-func edited() *testkit.WorkspaceBuilder {
-	return ready().Generation(2).With(func(w *v1alpha1.Workspace) {
-		w.Status = summed(scene{workspace: ready().Generation(2), digest: other, runs: runs{
-			ended("a", job.Applied), made("b").Tick(testkit.At(time.Hour)).Launched(testkit.At(time.Hour)),
-		}}).Status
-	})
-}
-
-// other is the digest of other inputs than testkit.Digest.
-const other = "fedcba9876543210"
-
 func TestSummarize(t *testing.T) {
 	yes, no, unknown := metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown
 	going := func(kind v1alpha1.TriggerKind) *testkit.RunBuilder {
@@ -118,26 +106,6 @@ func TestSummarize(t *testing.T) {
 		{"a change goes on: nobody knows",
 			scene{workspace: ready(), runs: runs{ended("a", job.Applied), going(v1alpha1.TriggerChange)}},
 			told{unknown, "Progressing", "Progressing", "", "InProgress"}},
-		{"a drift check goes on, and the spec is edited: nobody knows", scene{workspace: ready().Generation(2),
-			digest: other, runs: runs{ended("a", job.Applied), going(v1alpha1.TriggerSchedule)}},
-			told{unknown, "Progressing", "Progressing", "", "InProgress"}},
-		{"a rerun goes on, and the spec is edited", scene{workspace: ready().Generation(2), digest: other,
-			runs: runs{ended("a", job.Applied), going(v1alpha1.TriggerRerun)}},
-			told{unknown, "Progressing", "Progressing", "", "InProgress"}},
-		{"and so it stays until that Run's end", scene{workspace: edited(), digest: other,
-			runs: runs{ended("a", job.Applied), going(v1alpha1.TriggerSchedule)}},
-			told{unknown, "Progressing", "Progressing", "", "InProgress"}},
-		{"and then a Run follows", scene{workspace: edited(), digest: other, after: 2 * time.Hour,
-			runs: runs{ended("a", job.Applied),
-				going(v1alpha1.TriggerSchedule).Ended(job.NoChanges, testkit.At(61*time.Minute))}},
-			told{unknown, "Progressing", "Progressing", "", "InProgress"}},
-		{"an edit that changes no input, during a check", scene{workspace: ready().Generation(2),
-			runs: runs{ended("a", job.Applied), going(v1alpha1.TriggerSchedule)}}, told{yes, "Applied", "", "", "Current"}},
-		{"an edit of what is missing, during a check", scene{workspace: ready().Generation(2), missing: "x",
-			runs: runs{ended("a", job.Applied), going(v1alpha1.TriggerSchedule)}},
-			told{unknown, "Progressing", "Progressing", "", "InProgress"}},
-		{"a rerun is about to be made, of other inputs", scene{workspace: ready().Generation(2).Rerun("1"), digest: other,
-			runs: runs{ended("a", job.Applied)}}, told{unknown, "Progressing", "Progressing", "", "InProgress"}},
 		{"a failure that is retried", scene{workspace: ready(), runs: runs{ended("a", job.Transient)}},
 			told{no, "Transient", "Retrying", "", "InProgress"}},
 		{"its retry goes on", scene{workspace: ready(), runs: runs{ended("a", job.Transient), going(v1alpha1.TriggerRetry)}},
@@ -155,12 +123,6 @@ func TestSummarize(t *testing.T) {
 		{"suspended from the start", scene{workspace: vpn().Suspend()}, told{no, "Suspended", "", "", "InProgress"}},
 		{"suspended later: Ready stays", scene{workspace: ready().Suspend(), runs: runs{ended("a", job.Applied)}},
 			told{yes, "Applied", "", "", "Current"}},
-		{"edited while suspended", scene{workspace: ready().Generation(2).Suspend(), digest: other,
-			runs: runs{ended("a", job.Applied)}}, told{no, "Suspended", "", "", "InProgress"}},
-		{"a Secret that it names changed while suspended", scene{workspace: ready().Suspend(), digest: other,
-			runs: runs{ended("a", job.Applied)}}, told{no, "Suspended", "", "", "InProgress"}},
-		{"edited while suspended, and its Runs are gone", scene{workspace: ready().Generation(2).Suspend(), digest: other},
-			told{no, "Suspended", "", "", "InProgress"}},
 		{"suspended after a failure", scene{workspace: ready().Suspend(), runs: runs{ended("a", job.Transient)}},
 			told{no, "Transient", "", "", "InProgress"}},
 		{"a schedule that is none", scene{workspace: ready().Schedule("foo"), runs: runs{ended("a", job.Applied)}},
@@ -201,15 +163,6 @@ func TestSummarize(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestSummarize_DriftedSpeaksOfWhatWasCompared: the spec was edited since.
-func TestSummarize_DriftedSpeaksOfWhatWasCompared(t *testing.T) {
-	w := summed(scene{workspace: vpn().Generation(3), digest: other, runs: runs{ended("a", job.Applied).Given(other, 2)}})
-	c := apimeta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionDrifted)
-	if c.Status != metav1.ConditionFalse || c.ObservedGeneration != 2 {
-		t.Errorf("got %+v", c)
 	}
 }
 
@@ -330,6 +283,9 @@ func TestNextRunTimeAndUntil(t *testing.T) {
 		{"whichever comes first",
 			scene{workspace: vpn().Schedule("@hourly"), runs: runs{ended("a", job.PodLost).Attempt(9)}, after: 50 * time.Minute},
 			"", 0}, // the retry is due
+		{"a retry's delay rules, though a tick comes before its end",
+			scene{workspace: vpn().Schedule("@every 5m"), runs: runs{ended("a", job.PodLost).Attempt(9)},
+				after: 2 * time.Minute}, "2026-03-01T12:16:00Z", 14 * time.Minute},
 		{"what is missing has no time, and is looked for", scene{workspace: vpn(), missing: "x"}, "", missingPatience},
 		{"suspended", scene{workspace: vpn().Suspend().Schedule("@hourly"), runs: runs{ended("a", job.Applied)}}, "", 0},
 	} {
