@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
 // TestTheClockStepsBack by an hour: what ends then is newer than what ended before, and drift checks go on.
@@ -35,6 +36,23 @@ func TestTheClockStepsBack(t *testing.T) {
 		if len(w.live()) != 1 {
 			t.Fatalf("at %s no Run has come", next)
 		}
+	}
+}
+
+// TestTheClockStepsBackWhileAPodIsGone: the Run is given up after the usual time, and not an hour later.
+func TestTheClockStepsBackWhileAPodIsGone(t *testing.T) {
+	w := newWorld(t, vpn().Obj())
+	w.settle()
+	lost := w.live()[0]
+	w.clock.Step(time.Hour)
+	w.must(w.base.Delete(t.Context(), &lost))
+	w.settle()
+	w.clock.SetTime(w.clock.Now().Add(-time.Hour))
+	w.settle()
+	w.clock.Step(10 * time.Second)
+	w.settle()
+	if r := w.run(lost.Name); r.Status.Class != string(job.PodLost) {
+		t.Errorf("the Run says %q: %s", r.Status.Class, r.Status.Conditions[0].Message)
 	}
 }
 

@@ -33,7 +33,7 @@ func (r *Reconciler) act(ctx context.Context, in Input, d Decision) error {
 	case Note, Clear, End:
 		note(in.Run, d.Reason, d.Message)
 		in.Run.Status.Refused = d.Refusal
-		if d.Gone && in.Run.Status.PodGoneAt == nil {
+		if gone := in.Run.Status.PodGoneAt; d.Gone && (gone == nil || gone.After(in.Now)) {
 			in.Run.Status.PodGoneAt = &metav1.Time{Time: in.Now}
 		}
 	case Finish, Abandon:

@@ -172,7 +172,7 @@ func afterLaunch(in Input) Decision {
 // lost is a Pod that is gone and left no result.
 func lost(in Input) Decision {
 	since := in.Now
-	if at := in.Run.Status.PodGoneAt; at != nil {
+	if at := in.Run.Status.PodGoneAt; at != nil && !at.After(in.Now) { // the clock may have stepped back
 		since = at.Time
 	}
 	if left := dying - in.Now.Sub(since); left > 0 {
