@@ -79,8 +79,10 @@ func PodPaths() Paths {
 // run is one Run as it goes on: what its steps share.
 type run struct {
 	Config
-	log  *logWriter
-	spec job.Spec
+	log *logWriter
+	// given is the Secret with the Run's files; spec is in it.
+	given mounted
+	spec  job.Spec
 	// root is the folder that Terraform runs in, if that isn't the work folder itself.
 	root string
 	// override is the name of the file in it that decides on the backend.

@@ -64,6 +64,14 @@ func (b *bench) file(path, content string) {
 	b.must(os.WriteFile(filepath.Join(b.cfg.Paths.Spec, key), []byte(content), 0o600))
 }
 
+// given is what is mounted by now.
+func (b *bench) given() mounted {
+	b.t.Helper()
+	m, err := readMounted(b.cfg.Paths.Spec)
+	b.must(err)
+	return m
+}
+
 // credential mounts a credential in the way of the kubelet.
 func (b *bench) credential(name string, data map[string]string) {
 	b.spec.Credentials = append(b.spec.Credentials, name)

@@ -44,7 +44,7 @@ func (r *run) learnVariables() {
 	if i < 0 || len(r.Params.SecretVariables) == 0 {
 		return
 	}
-	content, err := os.ReadFile(filepath.Join(r.Paths.Spec, filepath.Base(r.spec.Files[i].Key)))
+	content, err := r.given.file(r.spec.Files[i])
 	var values map[string]any
 	if err != nil || json.Unmarshal(content, &values) != nil {
 		return

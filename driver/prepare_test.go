@@ -104,7 +104,7 @@ func TestFillWorkDir(t *testing.T) {
 			for path, content := range test.files {
 				b.file(path, content)
 			}
-			r := &run{Config: b.cfg, spec: b.spec, log: &logWriter{out: b.log}}
+			r := &run{Config: b.cfg, spec: b.spec, given: b.given(), log: &logWriter{out: b.log}}
 			err := r.fillWorkDir()
 			if test.wantErr != "" {
 				if err == nil || !strings.Contains(err.Error(), test.wantErr) {

@@ -56,7 +56,7 @@ func TestAModulesOwnDefaultsStay(t *testing.T) {
 	b := newBench(t)
 	b.spec.ImagePath = tree(t, map[string]string{variablesFile: `{"nodes": 2, "region": "eu"}`})
 	b.file(variablesFile, `{"nodes": 7}`)
-	r := &run{Config: b.cfg, spec: b.spec}
+	r := &run{Config: b.cfg, spec: b.spec, given: b.given()}
 	b.must(r.fillWorkDir())
 	want := map[string]string{variablesFile: `{"nodes": 2, "region": "eu"}`, ownVariables: `{"nodes": 7}`}
 	if diff := cmp.Diff(want, readTree(t, r.work("."))); diff != "" {

@@ -26,7 +26,13 @@ func (r *run) prepare(ctx context.Context, _ *pace) error {
 	if untrusted != nil {
 		return untrusted // now that there is somebody to be told
 	}
-	if r.spec, err = readSpec(r.Paths.Spec); err != nil {
+	if r.given, err = readMounted(r.Paths.Spec); err != nil {
+		return err
+	}
+	if err := r.given.check(r.Params.FilesDigest); err != nil {
+		return err
+	}
+	if r.spec, err = r.given.spec(); err != nil {
 		return err
 	}
 	r.learnSecrets()
@@ -44,18 +50,6 @@ func (r *run) prepare(ctx context.Context, _ *pace) error {
 		return err
 	}
 	return r.setUpEngine()
-}
-
-func readSpec(dir string) (job.Spec, error) {
-	b, err := os.ReadFile(filepath.Join(dir, job.SpecFile))
-	if err != nil {
-		return job.Spec{}, fmt.Errorf("reading spec: %w", err)
-	}
-	spec, err := job.ParseSpec(b)
-	if err != nil {
-		return job.Spec{}, invalid("%v", err)
-	}
-	return spec, nil
 }
 
 // fillWorkDir lays the image's module out, then the Spec's files over it. The files go through os.Root, so neither a
@@ -78,7 +72,7 @@ func (r *run) fillWorkDir() error {
 		if f.Path == variablesFile {
 			f.Path = ownVariables
 		}
-		if err := placeFile(root, r.Paths.Spec, f); err != nil {
+		if err := placeFile(root, r.given, f); err != nil {
 			return err
 		}
 	}
@@ -106,13 +100,13 @@ func (r *run) layOut() (left []string, err error) {
 // work is the path of a file in the folder that Terraform runs in.
 func (r *run) work(name string) string { return filepath.Join(cmp.Or(r.root, r.Paths.Work), name) }
 
-func placeFile(work *os.Root, from string, f job.File) error {
+func placeFile(work *os.Root, given mounted, f job.File) error {
 	if !filepath.IsLocal(f.Path) {
 		return invalid("file path %q leads out of the work folder", f.Path)
 	}
-	content, err := os.ReadFile(filepath.Join(from, filepath.Base(f.Key)))
+	content, err := given.file(f)
 	if err != nil {
-		return fmt.Errorf("reading file %s: %w", f.Path, err)
+		return err
 	}
 	if dir := path.Dir(f.Path); dir != "." {
 		if err := work.MkdirAll(dir, 0o755); err != nil {
@@ -123,7 +117,11 @@ func placeFile(work *os.Root, from string, f job.File) error {
 	if err := work.Remove(f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return invalid("file %s: %v", f.Path, err)
 	}
-	if err := work.WriteFile(f.Path, content, 0o600); err != nil {
+	mode := fs.FileMode(0o600)
+	if f.Executable {
+		mode = 0o700
+	}
+	if err := work.WriteFile(f.Path, content, mode); err != nil {
 		return fmt.Errorf("writing file %s: %w", f.Path, err)
 	}
 	return nil

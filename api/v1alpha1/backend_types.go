@@ -73,6 +73,9 @@ type Applied struct {
 	Run          string      `json:"run"`
 	InputsDigest string      `json:"inputsDigest"`
 	At           metav1.Time `json:"at"`
+	// filesDigest is that of the rendered files: it tells what their Secret has to hold.
+	// +optional
+	FilesDigest string `json:"filesDigest,omitempty"`
 	// lineage, stateSerial and storeID say which state the apply left. One that is absent, older, of another lineage or in
 	// another store than this is StateMissing.
 	// +optional

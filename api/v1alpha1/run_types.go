@@ -160,6 +160,9 @@ type RunStatus struct {
 	// inputsDigest of the files the Run was given.
 	// +optional
 	InputsDigest string `json:"inputsDigest,omitempty"`
+	// filesDigest is that of the files themselves, as they were rendered: it tells what their Secret has to hold.
+	// +optional
+	FilesDigest string `json:"filesDigest,omitempty"`
 	// workspaceGeneration is the Workspace's generation that the Run was given.
 	// +optional
 	WorkspaceGeneration int64 `json:"workspaceGeneration,omitempty"`

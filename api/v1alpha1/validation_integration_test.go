@@ -98,6 +98,9 @@ func TestSourceIsValidated(t *testing.T) {
 		{"a long path", "source: {inline: {files: {" + strings.Repeat("a", 201) + ": ''}}}", "at most 200 characters"},
 		{"our variables", "source: {inline: {files: {terraform.tfvars.json: ''}}}", "put values into spec.variables"},
 		{"our backend", "source: {inline: {files: {plumbline_override.tf.json: ''}}}", "written by Plumbline"},
+		{"executable files", "source: {inline: {files: {a.sh: '', b/c.sh: ''}, executable: [a.sh, b/c.sh]}}", ""},
+		{"an executable file that isn't there", "source: {inline: {files: {a.sh: ''}, executable: [b.sh]}}",
+			"executable names paths that are in files"},
 		{"a relative module", "source: {image: {path: modules/vpn}}", "spec.source.image.path"},
 		{"a module upwards", "source: {image: {path: /modules/../etc}}", "'.' and '..'"},
 	})

@@ -131,6 +131,8 @@ type Source struct {
 }
 
 // InlineSource is a set of files.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.executable) || self.executable.all(p, p in self.files)",message="executable names paths that are in files"
 type InlineSource struct {
 	// files maps relative paths (folders allowed) to contents.
 	// +kubebuilder:validation:MinProperties=1
@@ -139,6 +141,12 @@ type InlineSource struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(p, size(p) <= 200)",message="a file name has at most 200 characters"
 	// +kubebuilder:validation:XValidation:rule="!('terraform.tfvars.json' in self) && !('plumbline_override.tf.json' in self)",message="terraform.tfvars.json and plumbline_override.tf.json are written by Plumbline: put values into spec.variables"
 	Files map[string]string `json:"files"`
+	// executable names the paths of files whose mode says that they can be executed.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=200
+	Executable []string `json:"executable,omitempty"`
 }
 
 // ImageSource is a folder of the runner image.

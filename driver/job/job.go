@@ -78,6 +78,8 @@ type Spec struct {
 type File struct {
 	Key  string `json:"key"`
 	Path string `json:"path"`
+	// Executable has its mode say so.
+	Executable bool `json:"executable,omitempty"`
 }
 
 // Params is what differs from Run to Run, and what must not count as a change of the inputs. It travels in the Pod's
@@ -93,6 +95,8 @@ type Params struct {
 	// Check says that nobody expects a change, so that an apply begins with a plan.
 	Check    bool     `json:"check,omitempty"`
 	Timeouts Timeouts `json:"timeouts"`
+	// FilesDigest is DigestFiles of what is mounted at SpecDir; empty, from an older release, for not known.
+	FilesDigest string `json:"filesDigest,omitempty"`
 	// PassEnv names the container's environment variables that Terraform gets too.
 	PassEnv []string `json:"passEnv,omitempty"`
 	// Trust says of each bundle in TrustDir where it comes from, for people.

@@ -43,6 +43,8 @@ type Input struct {
 	Class     *v1alpha1.RunnerClass
 	// SecretName is the Secret with the rendered files.
 	SecretName string
+	// FilesDigest is what it has to hold; empty for not known.
+	FilesDigest string
 	// State is how the state service is reached.
 	State job.State
 	// Place is where the state is found or put; Former, unless nil, the place that it is moved away from.
@@ -138,6 +140,8 @@ func params(in Input, t merged) job.Params {
 		State:     in.State,
 		Vault:     vault(in),
 		Engine:    engine(in),
+
+		FilesDigest: in.FilesDigest,
 	}
 	for _, e := range t.env() {
 		p.PassEnv = append(p.PassEnv, e.Name)

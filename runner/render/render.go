@@ -55,7 +55,9 @@ type Credential struct {
 type Bundle struct {
 	// Digest is equal for equal inputs, and for nothing else.
 	Digest string
-	Data   map[string][]byte
+	// FilesDigest is that of Data: a release that renders the same inputs in another way has another one.
+	FilesDigest string
+	Data        map[string][]byte
 }
 
 // Files renders the inputs.
@@ -75,13 +77,17 @@ func Files(in Inputs) (Bundle, error) {
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		key := secretKey(path)
 		data[key] = files[path]
-		spec.Files = append(spec.Files, job.File{Key: key, Path: path})
+		spec.Files = append(spec.Files, job.File{Key: key, Path: path, Executable: executable(in.Source, path)})
 	}
 	if data[job.SpecFile], err = json.Marshal(spec); err != nil {
 		return Bundle{}, fmt.Errorf("rendering %s: %w", job.SpecFile, err)
 	}
 	sum, err := digest(in)
-	return Bundle{Digest: sum, Data: data}, err
+	return Bundle{Digest: sum, FilesDigest: job.DigestFiles(data), Data: data}, err
+}
+
+func executable(s v1alpha1.Source, path string) bool {
+	return s.Inline != nil && slices.Contains(s.Inline.Executable, path)
 }
 
 // content is every file by its path.
@@ -137,6 +143,10 @@ func digest(in Inputs) (string, error) {
 		write("inline", strconv.Itoa(len(in.Source.Inline.Files)))
 		for _, path := range slices.Sorted(maps.Keys(in.Source.Inline.Files)) {
 			write(path, in.Source.Inline.Files[path])
+		}
+		if x := in.Source.Inline.Executable; len(x) > 0 {
+			write("executable", strconv.Itoa(len(x)))
+			write(slices.Sorted(slices.Values(x))...)
 		}
 	}
 	write("variables", strconv.Itoa(len(in.Variables)))

@@ -190,6 +190,27 @@ func TestDigestStaysWhatItIsInEveryRelease(t *testing.T) {
 	}
 }
 
+// TestFilesDigest: it is that of the Secret's content, whatever the inputs' digest is.
+func TestFilesDigest(t *testing.T) {
+	a := render(t, base())
+	if got := job.DigestFiles(a.Data); got != a.FilesDigest || got == "" {
+		t.Errorf("got %s, want %s", a.FilesDigest, got)
+	}
+	in := base()
+	in.Variables["b"] = json.RawMessage(`{"c":  2}`)
+	in.Source.Inline.Files["main.tf"] = "y"
+	if b := render(t, in); b.FilesDigest == a.FilesDigest {
+		t.Error("another file has the same digest")
+	}
+	in = base()
+	in.Source.Inline.Executable = []string{"main.tf"}
+	for _, f := range spec(t, render(t, in)).Files {
+		if f.Executable != (f.Path == "main.tf") {
+			t.Errorf("%s is executable: %v", f.Path, f.Executable)
+		}
+	}
+}
+
 func TestDigestDiffersForEachDifferentInput(t *testing.T) {
 	seen := map[string]string{render(t, base()).Digest: "nothing changed"}
 	for _, test := range []struct {
@@ -203,6 +224,8 @@ func TestDigestDiffersForEachDifferentInput(t *testing.T) {
 		{"contents swapped", func(in *Inputs) { in.Source = inline(map[string]string{"main.tf": "y", "b.tf": "x"}) }},
 		{"a file's end moved into its name",
 			func(in *Inputs) { in.Source = inline(map[string]string{"main.tf": "", "b.tf": "xy"}) }},
+		{"an executable file", func(in *Inputs) { in.Source.Inline.Executable = []string{"main.tf"} }},
+		{"another executable file", func(in *Inputs) { in.Source.Inline.Executable = []string{"b.tf"} }},
 		{"a variable's value", func(in *Inputs) { in.Variables["a"] = raw("2") }},
 		{"a variable's type", func(in *Inputs) { in.Variables["a"] = raw(1) }},
 		{"a variable more", func(in *Inputs) { in.Variables["c"] = raw(nil) }},

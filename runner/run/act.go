@@ -59,13 +59,15 @@ func given(in Input) {
 	s.WorkspaceGeneration = in.Workspace.Generation
 }
 
-// prepared is a Pod that is ready to be created, the digest of the inputs that its Secret holds, and the place of its
-// state.
+// prepared is a Pod that is ready to be created, what its Secret holds, and the place of its state.
 type prepared struct {
 	*corev1.Pod
-	digest string
-	place  v1alpha1.StatePlace
+	content
+	place v1alpha1.StatePlace
 }
+
+// content is what a Secret holds: the digests of the inputs, and of the files that were rendered from them.
+type content struct{ digest, files string }
 
 func (r *Reconciler) prepare(ctx context.Context, in Input) (prepared, error) {
 	if err := r.adopt(ctx, in); err != nil {
@@ -87,15 +89,15 @@ func (r *Reconciler) prepare(ctx context.Context, in Input) (prepared, error) {
 	if err != nil {
 		return prepared{}, err
 	}
-	secret, digest, err := r.secret(ctx, in)
+	secret, holds, err := r.secret(ctx, in)
 	if err != nil {
 		return prepared{}, err
 	}
 	p := pod.Build(pod.Input{
 		Run: in.Run, Workspace: in.Workspace, Class: class, SecretName: secret, State: state,
-		Place: places.wanted, Former: places.former,
+		Place: places.wanted, Former: places.former, FilesDigest: holds.files,
 	})
-	return prepared{Pod: p, digest: digest, place: places.wanted}, nil
+	return prepared{Pod: p, content: holds, place: places.wanted}, nil
 }
 
 // adopt makes the Workspace the owner of a Run that a person created.
@@ -118,25 +120,26 @@ func (r *Reconciler) adopt(ctx context.Context, in Input) error {
 	return nil
 }
 
-// secret makes sure that the Secret with the Run's files exists, and returns its name and digest. A destruction whose
-// inputs are gone uses those of the last apply.
-func (r *Reconciler) secret(ctx context.Context, in Input) (name, digest string, err error) {
+// secret makes sure that the Secret with the Run's files exists, and returns its name and what it has to hold. A
+// destruction whose inputs are gone uses those of the last apply.
+func (r *Reconciler) secret(ctx context.Context, in Input) (name string, holds content, err error) {
 	bundle, err := inputs.Bundle(ctx, r.Live, in.Workspace)
 	if err != nil {
 		if !fallsBack(in) {
-			return "", "", err
+			return "", content{}, err
 		}
 		applied := in.Workspace.Status.Applied
-		name = SecretName(in.Workspace.Name, applied.InputsDigest)
+		name = SecretName(in.Workspace.Name, applied.InputsDigest, applied.FilesDigest)
 		if exists, lookErr := r.owns(ctx, in.Workspace, name); lookErr != nil || !exists {
-			return "", "", errors.Join(err, lookErr)
+			return "", content{}, errors.Join(err, lookErr)
 		}
-		return name, applied.InputsDigest, nil
+		return name, content{applied.InputsDigest, applied.FilesDigest}, nil
 	}
-	name = SecretName(in.Workspace.Name, bundle.Digest)
+	holds = content{bundle.Digest, bundle.FilesDigest}
+	name = SecretName(in.Workspace.Name, bundle.Digest, bundle.FilesDigest)
 	exists, err := r.owns(ctx, in.Workspace, name)
 	if err != nil || exists {
-		return name, bundle.Digest, err
+		return name, holds, err
 	}
 	s := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
@@ -152,20 +155,26 @@ func (r *Reconciler) secret(ctx context.Context, in Input) (name, digest string,
 		Data:      bundle.Data,
 	}
 	if err := controllerutil.SetControllerReference(in.Workspace, s, r.Client.Scheme()); err != nil {
-		return "", "", fmt.Errorf("owning Secret: %w", err)
+		return "", content{}, fmt.Errorf("owning Secret: %w", err)
 	}
 	if err := r.Client.Create(ctx, s); err != nil && !apierrors.IsAlreadyExists(err) {
-		return "", "", refused(fmt.Sprintf("creating Secret %q with the Run's inputs", name), err)
+		return "", content{}, refused(fmt.Sprintf("creating Secret %q with the Run's inputs", name), err)
 	}
-	return name, bundle.Digest, nil
+	return name, holds, nil
 }
 
 // LabelInputs marks the Secrets that hold a Workspace's rendered files.
 const LabelInputs = "plumbline.dev/inputs"
 
-// SecretName is the Secret that the Runs with one inputs digest share.
-func SecretName(workspace, digest string) string {
-	return names.Join(workspace, digest[:min(10, len(digest))])
+// SecretName is the Secret that the Runs with the same inputs share. The digest of its files is in the name: a release
+// that renders the same inputs in another way makes another Secret, and starts no Run for it. Earlier releases had no
+// such digest.
+func SecretName(workspace, digest, files string) string {
+	suffix := digest[:min(10, len(digest))]
+	if files != "" {
+		suffix += "-" + files[:min(8, len(files))]
+	}
+	return names.Join(workspace, suffix)
 }
 
 // owns tells whether a Secret exists and belongs to the Workspace; one that belongs to something else is an error.

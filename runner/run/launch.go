@@ -131,7 +131,7 @@ func begin(in Input, made prepared) {
 	s.PodName, s.PodUID = made.Pod.Name, made.Pod.UID
 	s.WorkspaceUID = in.Workspace.UID
 	s.WorkspaceGeneration = in.Workspace.Generation
-	s.InputsDigest = made.digest
+	s.InputsDigest, s.FilesDigest = made.digest, made.files
 	s.Backend = made.place.DeepCopy()
 	s.Refused = nil
 	note(in.Run, v1alpha1.ReasonLaunching, launching(in.Run))

@@ -26,6 +26,8 @@ type Input struct {
 	Finished []v1alpha1.Run
 	// Digest is that of the current inputs; empty when Missing or Invalid speaks.
 	Digest string
+	// FilesDigest is that of the files which are rendered from them.
+	FilesDigest string
 	// Missing says what the inputs name and nobody has made yet, with the condition's reason.
 	Missing, MissingReason string
 	// Lies is where the state lies; nil for nowhere yet.

@@ -121,7 +121,7 @@ func (r *Reconciler) digest(ctx context.Context, in *Input) error {
 	if err != nil {
 		return in.lacks(err)
 	}
-	in.Digest = bundle.Digest
+	in.Digest, in.FilesDigest = bundle.Digest, bundle.FilesDigest
 	return nil
 }
 

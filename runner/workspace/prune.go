@@ -76,9 +76,9 @@ func surplus(in Input) []v1alpha1.Run {
 // pruneSecrets keeps the files of the current inputs and of the last apply, and the outputs under their present name.
 func (r *Reconciler) pruneSecrets(ctx context.Context, in Input) error {
 	w := in.Workspace
-	keep := map[string]bool{run.SecretName(w.Name, in.Digest): true, outputsName(w): true}
+	keep := map[string]bool{run.SecretName(w.Name, in.Digest, in.FilesDigest): true, outputsName(w): true}
 	if a := w.Status.Applied; a != nil {
-		keep[run.SecretName(w.Name, a.InputsDigest)] = true
+		keep[run.SecretName(w.Name, a.InputsDigest, a.FilesDigest)] = true
 	}
 	list := metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))

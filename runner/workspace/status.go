@@ -68,7 +68,7 @@ func remember(in Input, s *v1alpha1.WorkspaceStatus, r *v1alpha1.Run) {
 	}
 	if applied(r) && Tells(r) && (s.Applied == nil || run.News(in.Workspace, r, &s.Applied.At)) {
 		s.Applied = &v1alpha1.Applied{
-			Run: r.Name, InputsDigest: r.Status.InputsDigest, At: *r.Status.FinishedAt, StateSerial: serial(r, s.Applied),
+			Run: r.Name, InputsDigest: r.Status.InputsDigest, FilesDigest: r.Status.FilesDigest, At: *r.Status.FinishedAt, StateSerial: serial(r, s.Applied),
 		}
 	}
 }
