@@ -35,6 +35,8 @@ type Input struct {
 	Run *v1alpha1.Run
 	// Workspace is nil when there is none of the Run's name.
 	Workspace *v1alpha1.Workspace
+	// Doubt says why the Run is not what it claims to be; empty when it is.
+	Doubt string
 	// Before is the Workspace's Run that ended last; nil for none.
 	Before *v1alpha1.Run
 	// Pod is the Run's own, or one of its name and owner where no launch is recorded; nil when none was seen.
@@ -104,6 +106,8 @@ func beforeLaunch(in Input) Decision {
 		return Decision{Do: Finish, Class: job.Canceled, Message: "canceled before its Pod was created"}
 	case in.Workspace == nil:
 		return pending(fmt.Sprintf("Workspace %q does not exist", in.Run.Spec.WorkspaceName))
+	case in.Doubt != "":
+		return Decision{Do: Finish, Class: job.ConfigInvalid, Message: in.Doubt}
 	case in.Workspace.DeletionTimestamp != nil && in.Run.Spec.Trigger.Kind != v1alpha1.TriggerDeletion:
 		return Decision{Do: Finish, Class: job.Canceled, Message: "the Workspace is being deleted"}
 	case in.Workspace.Spec.Suspend && unasked(in.Run):

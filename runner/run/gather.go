@@ -29,11 +29,14 @@ func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (Inpu
 		return in, err
 	}
 	in.Run = in.Run.DeepCopy()
-	if in.Workspace, err = r.workspace(ctx, key); err != nil {
+	if in.Workspace, err = workspace(ctx, r.Client, key); err != nil {
+		return Input{}, err
+	}
+	if err := r.doubt(ctx, key, &in); err != nil {
 		return Input{}, err
 	}
 	if in.Workspace != nil {
-		in.Lies = StateLies(in.Workspace, Ended(in.Workspace, runs.Items))
+		in.Lies = StateLies(in.Workspace, Ended(in.Workspace, AllBelieved(in.Workspace, runs.Items)))
 	}
 	in.Sequence = following(in.Workspace, runs.Items)
 	return in, r.unrecorded(ctx, &in)
@@ -48,9 +51,25 @@ func before(runs []v1alpha1.Run) *v1alpha1.Run {
 	return &ended[len(ended)-1]
 }
 
-func (r *Reconciler) workspace(ctx context.Context, key types.NamespacedName) (*v1alpha1.Workspace, error) {
+// doubt finds out whether the Run is what it claims to be. The Workspace of a cache may be older than its Run: nobody is
+// turned away for that.
+func (r *Reconciler) doubt(ctx context.Context, key types.NamespacedName, in *Input) error {
+	if in.Workspace == nil || in.Run.Status.StartedAt != nil || Doubt(in.Workspace, in.Run) == "" {
+		return nil
+	}
+	live, err := workspace(ctx, r.Live, key)
+	if err != nil {
+		return err
+	}
+	if in.Workspace = live; live != nil {
+		in.Doubt = Doubt(live, in.Run)
+	}
+	return nil
+}
+
+func workspace(ctx context.Context, c client.Reader, key types.NamespacedName) (*v1alpha1.Workspace, error) {
 	var w v1alpha1.Workspace
-	err := r.Client.Get(ctx, key, &w)
+	err := c.Get(ctx, key, &w)
 	if apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // a Run may name a Workspace that doesn't exist
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -82,11 +81,9 @@ func (r *Reconciler) create(ctx context.Context, in Input, d Decision) error {
 
 func newRun(in Input, d Decision) *v1alpha1.Run {
 	w := in.Workspace
-	hash := names.Hash(string(w.UID), string(d.Trigger.Kind), d.Trigger.Key, strconv.Itoa(int(d.Attempt)))
-	return &v1alpha1.Run{
+	made := &v1alpha1.Run{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: w.Namespace,
-			Name:      names.Join(w.Name, hash),
 			Labels: map[string]string{
 				pod.LabelName:           pod.Name,
 				v1alpha1.LabelWorkspace: names.Label(w.Name),
@@ -101,6 +98,8 @@ func newRun(in Input, d Decision) *v1alpha1.Run {
 			ForceUnlock:   d.Unlock,
 		},
 	}
+	made.Name = run.Name(w, made.Spec)
+	return made
 }
 
 // recognize accepts a Run that an earlier pass made, and nothing else.
@@ -116,10 +115,23 @@ func (r *Reconciler) recognize(ctx context.Context, w *v1alpha1.Workspace, wante
 	if !metav1.IsControlledBy(&found, w) {
 		return fmt.Errorf("creating Run %q: %w", wanted.Name, errNotOurs)
 	}
+	if !run.Believed(w, &found) {
+		return r.displace(ctx, w, &found)
+	}
 	if run.Finished(&found) {
 		return fmt.Errorf("creating Run %q: %w", wanted.Name, errDecided)
 	}
 	return nil
+}
+
+// displace removes a Run that only claims to be the controller's, and has the name of one that is to be made.
+func (r *Reconciler) displace(ctx context.Context, w *v1alpha1.Workspace, found *v1alpha1.Run) error {
+	if err := r.Client.Delete(ctx, found, client.Preconditions{UID: &found.UID}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("removing Run %q, which is not Plumbline's: %w", found.Name, err)
+	}
+	log.FromContext(ctx).Info("a Run that is not Plumbline's had the name of one that is to be made, and is removed",
+		"run", found.Name, "why", run.Doubt(w, found))
+	return nil // its end is an event that asks again
 }
 
 func (r *Reconciler) cancel(ctx context.Context, run *v1alpha1.Run) error {

@@ -53,7 +53,7 @@ func (r *Reconciler) runs(ctx context.Context, in *Input) error {
 	if err != nil {
 		return fmt.Errorf("listing Runs: %w", err)
 	}
-	in.sort(list.Items)
+	in.sort(run.AllBelieved(in.Workspace, list.Items))
 	return nil
 }
 
