@@ -59,7 +59,7 @@ var core = []summary{
 		`Failed to download (module|provider)`, `Error accessing remote module registry`, `Could not download module`,
 		`Failed to (query|retrieve|resolve|install|fetch) .{0,24}(package|provider|module)s?\b`,
 		`Invalid response from remote`,
-		`Failed to find (module|provider) package`,
+		`Failed to find (module|provider) package`, `Invalid provider registry host`,
 	)},
 	{class: job.ConfigInvalid, begins: begins(
 		`(Resource )?[Ii]nstance cannot be destroyed`, `(Moved|Removed) .{1,20} still exists`,
@@ -69,7 +69,8 @@ var core = []summary{
 		`Cannot import non-existent remote object`, `(Cyclic dependency in|Ambiguous) move statements`,
 		`Inconsistent (dependency lock file|provider versions)`, `Provider version doesn't match the lockfile`,
 		`Provider missing from lockfile`, `No (Terraform |OpenTofu )?configuration files`, `Unable to compute static value`,
-		`Required plugins are not installed`, `Unsupported (backend|state store) type`,
+		`Required plugins are not installed`, `Incompatible provider version`,
+		`Unsupported (backend|state store) type`,
 	)},
 	{class: job.ConfigInvalid, begins: configuration},
 }

@@ -29,7 +29,7 @@ var providers = []row{
 		`failed quota: .*must specify`, `ValidatingAdmissionPolicy .*denied request`,
 		`admission webhook .*denied the request`,
 		`\bRequestDisallowedByPolicy\b|was disallowed by (\w+ )?policy`,
-		`[Cc]onstraint constraints/\S+ (was )?violated|violates constraint constraints/`,
+		`[Cc]onstraint constraints/\S+ (was )?violated|violates constraint constraints/|prohibited by organization's policy`,
 		`\b[A-Z]\w+(\.\S+)? "[^"]+" is invalid: `,
 		`no configuration has been provided, try setting`, `Get "http://localhost(:80)?/api`,
 	), job.ConfigInvalid},
@@ -38,14 +38,18 @@ var providers = []row{
 		`(?i)\brate_?limit_?exceeded\b|userRateLimitExceeded`,
 		`(?i)quota .{0,80}per (second|minute|100 seconds|user)`, `(?i)rate limit quota`,
 		`(?i)\brate[- ]?limit(ed|ing|s)?( has been| was)? (exceeded|reached|hit|retries)|\brate[- ]limited\b`,
-		`(?i)(exceeded|hit|reached) .{0,40}rate limit|\brate exceeded\b|\bthrottl(ing|ed)\b|Throttling`,
+		`(?i)(exceeded|hit|reached) .{0,40}rate limit|\brate exceeded\b|(is|are|was|been|being) throttled`,
+		`\bThrottl(ing|ed)|RequestsThrottled\b|Throttling\w*Exception`,
+		`(?i)\bAPI rate limit\b|rate reset in|abuse detection mechanism|retry quota exceeded|ProvisionedThroughputExceeded`,
 		`\bRequestLimitExceeded\b|\bTooManyRequests(Exception)?\b|\bRequestThrottled\w*\b|\bSlowDown\b`,
 	), job.Transient},
 	{anyOf(
 		`(?i)quota ?exceeded|exceeded (the )?quota|exceeded your .{0,40}quota|exceed(s|ing|ed)? .{0,60}\bquota`,
 		`(?i)\bquota .{0,80}(exceeded|reached|exhausted)`,
 		`\b([A-Z][A-Za-z]*)?LimitExceeded(Exception|Fault)?\b|\b[A-Z]\w+LimitReached\b`,
-		`\b(TooManyBuckets|MaxSpotInstanceCountExceeded)\b`,
+		`\b(TooManyBuckets|MaxSpotInstanceCountExceeded|CodeStorageExceeded\w*)\b`,
+		`(?i)\b(storage|count|size|account|service|resource|shard|stream)s? limit exceeded`,
+
 		`\b\w*(Insufficient|Exceeds\w*)\w*Quota\b|\b[Oo]ver(Quota|Limit)\b`,
 		`\bSkuNotAvailable\b|\b(Zonal|Overconstrained\w*)?AllocationFailed\b|\bInsufficient\w*Capacity\b`,
 		`\bResourceExhausted desc = .*[Qq]uota|\bResourceExhausted: Quota|\bZONE_RESOURCE_POOL_EXHAUSTED|\bstockout\b`,
@@ -56,29 +60,33 @@ var providers = []row{
 	// What somebody else's change, or one of a moment ago, stands in the way of.
 	{anyOf(
 		`(?i)(another|other|an|incompatible) (\w+ )?(operation|task|action|update|change)\b.{0,60}\b(in progress|running)`,
-		`(?i)running incompatible operation|operation .{0,20}already in progress|\boperationInProgress\b`,
-		`\b(AnotherOperationInProgress|OperationPreempted|ReferencedResourceNotProvisioned|RetryableError)\b`,
+		`(?i)running incompatible operation|operation .{0,20}already in progress|OperationInProgress\b|ByAnotherOperation\b`,
+		`\b(OperationPreempted|ReferencedResourceNotProvisioned|RetryableError)\b`,
 		`\b(PriorRequestNotComplete|OperationAborted|Concurrent(Modification|Update)\w*)\b`,
-		`(?i)concurrent(ly)? (policy changes|updated|modif|update)|the object has been modified|could not serialize access`,
-		`cannot be assumed by |Unable to assume role and validate`, `\bPrincipalNotFound\b`, `\bresourceNotReady\b`,
+		`(?i)concurrent(ly)? (policy changes|updated|modif|update)|modified concurrently`,
+		`the object has been modified|could not serialize access`,
+		`cannot be assumed by |(?i:unable to assume (the )?role)|authorized to assume the provided role`,
+		`\bPrincipalNotFound\b`, `\bresourceNotReady\b`,
 		`because it is being terminated`, `failed (calling|to call) (the )?webhook`,
 	), job.Transient},
 	{anyOf(
-		`(?i)already[ _-]?exists?\b|\balreadyExists\b`,
+		`(?i)already[ _]?exists?\b`,
 		`needs to be imported into the [Ss]tate`, `exists and cannot be imported into the current release`,
 		`\w*AlreadyExists(Exception|Fault)?\b`, `you already own it|\bBucketAlreadyOwnedByYou\b`,
 		`\w+\.Duplicate\b|\bDuplicate[A-Z]\w+|(?i:\bduplicate (entry|key value))`,
 		`\b(Resource|Entity|Assignment|\w+Assignment)Exists\w*\b`,
 		`\w+AlreadyTaken\b|(?i:is already taken|has already been taken)`,
-		`cannot re-use a name|path is already in use|(?i:\bname .{0,60}already in use)`,
+		`cannot re-use a name|path is already in use|existing mount at |(?i:\bname .{0,60}already in use)`,
 	), job.AlreadyExists},
 	{unavailable, job.Transient},
 	{waited, job.TimedOut},
+	{anyOf(`(open|mkdir|stat|exec|read|write|rename|create|unlink|chmod) \S+: permission denied`), ""}, // on the runner
 	{denied, job.CredentialsDenied},
 	{politely, job.Transient},
 	// What providers check about their arguments before they ask anybody.
 	{anyOf(
-		`^expected \S+ (to be|to match|not to|length)|is an invalid ARN|is a required provider property`,
+		`^expected \S+ (to be|to match|not to|length)|^invalid value for \S+ \(|^"[^"]+" (must|cannot|expects) `,
+		`is an invalid ARN|is a required provider property`,
 		`(?i)^(conflicting configuration arguments|invalid combination of arguments|missing required argument)`,
 		`^Invalid (Attribute|Argument|String|Number|List|Map|Set)( Value| Combination| Length| Type| Match)`,
 		`^Missing (Attribute|Required|Provider) \w*`, `(?s)^\S+: conflicts with `, `one of .{1,200} must be specified`,
@@ -107,9 +115,8 @@ var expired = anyOf(
 // unavailable are the words for what most likely is there again in a moment.
 var unavailable = anyOf(
 	`\b(ServiceUnavailable|InternalServerError|InternalError|InternalFailure|backendError|RequestTimeout)\b`,
-	`\bProvisionedThroughputExceeded`,
 	`(?i)(status|code|error|http|response)[a-z ]{0,12}[:= ]{0,3}['"]?(408|429|50[0234]|52[0-7])\b`,
-	`\b(429 Too Many Requests|50[0234] [A-Z][A-Za-z -]+)`, `(?i)\bgot (429|50[0234]) instead`,
+	`\b(429 Too Many Requests|50[0234] (Internal|Bad|Service|Gateway|Server|Error))`, `(?i)\bgot (429|50[0234]) instead`,
 	`(?i)(connection (refused|reset by peer|timed out)|broken pipe|no route to host|network is unreachable)`,
 	`(?i)TLS handshake (timeout|failure|error)|remote error: tls: internal error|handshake failure`,
 	`(?i)\bi/o timeout\b|Client\.Timeout exceeded|timeout awaiting response headers`,
@@ -117,8 +124,8 @@ var unavailable = anyOf(
 	`\b(unexpected )?EOF$|: (unexpected )?EOF\b|http2: .*(GOAWAY|connection (lost|error))`,
 	`(?i)code = (Unavailable|ResourceExhausted|Aborted)\b|the server is currently unable to handle the request`,
 	`(?i)etcdserver: (request timed out|leader changed|no leader)|unable to return a response in the time allotted`,
-	`invalid character '<' looking for`,
-	`(?i)Vault is sealed|local node not active|too many clients already|connection slots are reserved`,
+	`invalid character '<' looking for|upstream connect error|stream error: .*(INTERNAL_ERROR|REFUSED_STREAM|CANCEL)`,
+	`(?i)Vault is sealed|local node not active|too many (clients already|connections)|connection slots are reserved`,
 	`(?i)the database system is (starting up|shutting down|in recovery)|deadlock detected`,
 	`(?i)operation (cannot|could not) be (completed|performed) (now|at this time)`,
 )
@@ -130,25 +137,28 @@ var waited = anyOf(
 )
 
 var denied = anyOf(
-	`(?i)\b(access ?denied|unauthorized(operation|access)?|authorizationfailed|accessdeniedexception)\b`,
+	`(?i)\b(access ?denied|authorizationfailed|accessdeniedexception)\b|\bunauthorized([:,. ]|$)`,
+	`\bUnauthorized(Operation|Access|Exception)?\b`,
 	`\b(InvalidClientTokenId|UnrecognizedClientException|AuthFailure|SignatureDoesNotMatch|InvalidAccessKeyId)\b`,
 	`\b(InvalidAuthenticationToken\w*|AuthenticationFailed|LinkedAuthorizationFailed|InvalidIdentityToken)\b|AADSTS\d+`,
 	`\b(AuthorizationPermissionMismatch|PolicyNotAuthorized|NoPermission|NotAuthenticated)\b`,
 	`\b(invalid_grant|invalid_client|unauthorized_client)\b|code = (Unauthenticated|PermissionDenied)\b`,
 	`(?i)(status|code|error|http|response)[a-z ]{0,12}[:= ]{0,3}['"]?(401|403)\b|\b403 Forbidden\b|\b401 Unauthorized\b`,
 	`\bgot 40[13] instead|: 40[13] [A-Z\[]`,
-	`(?i)(is forbidden: user "|cannot \w+ resource "|no valid credential sources)`,
-	`(?i)\bpermission denied\b.*\b(iam|role|token)|permission denied (for|to) \w+|\* permission denied`,
-	`(?i)permission to perform this operation was denied|must be owner of|not authorized to|must have admin rights`,
+	`(?i)is forbidden: user "|cannot (get|list|watch|create|update|patch|delete|use) resource "`,
+	`(?i)no valid credential sources`,
+	`(?i)\bpermission denied\b|permission to perform this operation was denied|not authorized to|must have admin rights`,
+	`(?i)must be (owner|(a )?member|superuser)|is not permitted to log in|ManagedIdentity(Authorizer|Credential)`,
 	`(?i)the server has asked for the client to provide credentials|session is not authenticated`,
 	`(?i)failed to (refresh|retrieve) (cached )?credentials|cannot assume iam role`,
 	`(?i)password authentication failed|no pg_hba\.conf entry|incorrect user ?name or password|bad credentials`,
 	`(?i)\bauthentication (failed|error)|\binvalid (login|password|credentials?|api[ _-]?(key|token)|access token)\b`,
-	`(?i)invalid role or secret id|invalid request headers \(6003\)|unauthorized to access`,
+	`(?i)invalid role or secret id|invalid request headers|unauthorized to access|unable to authenticate`,
+	`(?m): Forbidden$`,
 )
 
 // politely is what is said of troubles of every kind, so that it counts last.
 var politely = anyOf(
-	`(?i)please (retry|try)( the request| again| later)`,
+	`(?i)please (retry|try again|try later|try the request)`,
 	`(?i)\bretry (again )?later\b|\btry again (later|in )`,
 )
