@@ -44,7 +44,7 @@ func TestPromisesOverKube(t *testing.T) {
 	statetest.Run(t, 2, func(t *testing.T) state.Store { return kube.New(c, newNamespace(t)) })
 }
 
-// Writes of four chunks each, cut at bytes all along the way to the API server. Each is followed by a futile clean-up
+// Writes of four chunks each, cut at bytes all along the way to the API server. Many are followed by a futile clean-up
 // of ten seconds, so they are made side by side.
 func TestWritesOverKubeThatAreCut(t *testing.T) {
 	const parts = 10

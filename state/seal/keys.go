@@ -260,7 +260,7 @@ func (s *Store) find(ctx context.Context, id uint64) (tink.AEAD, error) {
 	if key := s.known(id); key != nil {
 		return key, nil
 	}
-	unknown := fmt.Errorf("%w: it is sealed with data key %016x, which is not there", ErrWrongRing, id)
+	unknown := fmt.Errorf("%w: %w: it is sealed with data key %016x, which is not there", state.ErrDamaged, ErrWrongRing, id)
 	if asked, ok := s.missing[id]; ok && s.Clock.Since(asked) < askAgain {
 		return nil, unknown
 	}

@@ -44,11 +44,11 @@ func unpack(packed []byte) ([]byte, error) {
 	}
 	r, err := gzip.NewReader(bytes.NewReader(packed[1:]))
 	if err != nil {
-		return nil, fmt.Errorf("unpacking: %w", err)
+		return nil, fmt.Errorf("unpacking: %w: %w", ErrDamaged, err)
 	}
 	data, err := io.ReadAll(r)
 	if err != nil {
-		return nil, fmt.Errorf("unpacking: %w", err)
+		return nil, fmt.Errorf("unpacking: %w: %w", ErrDamaged, err)
 	}
 	return data, nil
 }

@@ -33,9 +33,9 @@ var (
 	// ErrWrongRing is returned when the key ring doesn't hold the key that something was sealed with.
 	ErrWrongRing = errors.New("the key ring does not fit what is sealed in the store")
 	// ErrDamaged is returned for a value that isn't what was sealed under its name: it was cut, changed or moved.
-	ErrDamaged = errors.New("a sealed value is damaged, or was put under another name")
+	ErrDamaged = fmt.Errorf("%w: a sealed value was changed, or was put under another name", state.ErrDamaged)
 	// ErrUnsealed is returned for a value that should be sealed and isn't.
-	ErrUnsealed = errors.New("a value is not sealed")
+	ErrUnsealed = fmt.Errorf("%w: a value is not sealed", state.ErrDamaged)
 	// ErrInUse is returned for a key that can't go because something is sealed with it.
 	ErrInUse = errors.New("the key is in use")
 )
@@ -82,9 +82,9 @@ type Store struct {
 
 var _ state.Store = (*Store)(nil)
 
-// magic ends with the format's version. No JSON begins like it.
+// magic ends with the format's version.
 const (
-	family  = "\x00plumbline-sealed"
+	family  = state.Sealed
 	magic   = family + "\x01"
 	idBytes = 8
 

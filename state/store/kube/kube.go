@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -71,14 +72,51 @@ func (s *Store) createChunked(ctx context.Context, key string, packed []byte) er
 		return state.ErrExists
 	}
 	chunks := newChunkSet(key, len(packed))
-	err := s.createChunks(ctx, key, chunks, packed)
-	if err == nil {
-		err = s.createHead(ctx, s.newChunkedHead(key, chunks))
+	if err := s.createChunks(ctx, key, chunks, packed); err != nil {
+		s.dropAfterFailure(ctx, chunks) // no head was sent that could name them
+		return err
 	}
-	if err != nil {
-		s.dropAfterFailure(ctx, key, chunks)
+	err := s.createHead(ctx, s.newChunkedHead(key, chunks))
+	if errors.Is(err, state.ErrExists) {
+		err = s.unlessMine(ctx, key, chunks)
 	}
+	if err != nil && refused(err) {
+		s.dropAfterFailure(ctx, chunks)
+	}
+	// A head that seems to have failed otherwise may still be on its way: its chunks stay. If it never comes, Sweep takes
+	// them.
 	return err
+}
+
+// unlessMine returns ErrExists unless the head that is there names these chunks: then the request was repeated on its
+// way, and the refusal was of its second arrival.
+func (s *Store) unlessMine(ctx context.Context, key string, chunks chunkSet) error {
+	head, err := s.headMeta(ctx, key)
+	switch {
+	case err != nil && !notFound(err):
+		return fmt.Errorf("looking whose secret %s is: %w", headName(key), err)
+	case err == nil && chunksOf(head).attempt == chunks.attempt:
+		return nil
+	}
+	return state.ErrExists
+}
+
+// refused tells whether a head was certainly not created, and never will be by this request: the API server itself has
+// said so. A time-out, a broken connection or a server's failure says nothing about what becomes of the request.
+func refused(err error) bool {
+	if errors.Is(err, state.ErrExists) {
+		return true
+	}
+	status, ok := errors.AsType[*apierrors.StatusError](err)
+	if !ok || apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
+		return false
+	}
+	switch status.Status().Reason {
+	case metav1.StatusReasonForbidden, metav1.StatusReasonInvalid, metav1.StatusReasonRequestEntityTooLarge,
+		metav1.StatusReasonUnauthorized, metav1.StatusReasonBadRequest, metav1.StatusReasonNotFound:
+		return true
+	}
+	return false
 }
 
 func (s *Store) createHead(ctx context.Context, head *corev1.Secret) error {
@@ -107,17 +145,10 @@ func (s *Store) createChunks(ctx context.Context, key string, chunks chunkSet, p
 	return group.Wait()
 }
 
-// dropAfterFailure removes chunks that no head names. A head whose creation seems to have failed (its answer was lost)
-// may name them after all, so it is asked for; when that fails too, Sweep will know.
-func (s *Store) dropAfterFailure(ctx context.Context, key string, chunks chunkSet) {
+// dropAfterFailure removes chunks that no head names and none will.
+func (s *Store) dropAfterFailure(ctx context.Context, chunks chunkSet) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	head, err := s.headMeta(ctx, key)
-	switch {
-	case notFound(err):
-	case err != nil, chunksOf(head).attempt == chunks.attempt:
-		return
-	}
 	s.dropChunks(ctx, chunks)
 }
 
@@ -159,7 +190,7 @@ func (s *Store) head(ctx context.Context, key string) (*corev1.Secret, error) {
 		return nil, fmt.Errorf("reading secret %s: %w", headName(key), err)
 	}
 	if head.Annotations[annotationKey] != key {
-		return nil, fmt.Errorf("reading secret %s: it is not of the key it is named after", headName(key))
+		return nil, fmt.Errorf("reading secret %s: %w: it is not of the key it is named after", headName(key), state.ErrDamaged)
 	}
 	return head, nil
 }
@@ -192,7 +223,10 @@ func (s *Store) explain(ctx context.Context, head *corev1.Secret, err error) err
 	if notFound(headErr) || (headErr == nil && now.UID != head.UID) {
 		return state.ErrNotFound
 	}
-	return fmt.Errorf("a chunk of the value is missing: %w", err)
+	if headErr != nil {
+		return fmt.Errorf("a chunk of the value is missing, and its head can't be looked at: %w", headErr)
+	}
+	return fmt.Errorf("%w: a chunk of the value is missing: %w", state.ErrDamaged, err)
 }
 
 // List implements state.Store.
@@ -270,9 +304,10 @@ func usable(ctx context.Context, key string) error {
 	return state.CheckKey(key)
 }
 
+// pack puts data into gzip's form, for its checksum; what is sealed isn't compressed, for that only costs time.
 func pack(data []byte) ([]byte, error) {
 	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	w, err := gzip.NewWriterLevel(&b, level(data))
 	if err != nil {
 		return nil, fmt.Errorf("packing: %w", err)
 	}
@@ -285,15 +320,22 @@ func pack(data []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+func level(data []byte) int {
+	if bytes.HasPrefix(data, []byte(state.Sealed)) {
+		return gzip.NoCompression
+	}
+	return gzip.BestSpeed
+}
+
 // unpack also checks that nothing is missing: gzip ends with the length and a checksum.
 func unpack(packed []byte) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
-		return nil, fmt.Errorf("unpacking: %w", err)
+		return nil, fmt.Errorf("unpacking: %w: %w", state.ErrDamaged, err)
 	}
 	data, err := io.ReadAll(r)
 	if err != nil {
-		return nil, fmt.Errorf("unpacking: %w", err)
+		return nil, fmt.Errorf("unpacking: %w: %w", state.ErrDamaged, err)
 	}
 	return data, nil
 }

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -37,35 +38,89 @@ func big() []byte {
 	return data
 }
 
-func TestCreateLeavesNoChunksBehind(t *testing.T) {
-	broken := errors.New("connection reset")
-	headFails := interceptor.Funcs{Create: func(
+// headFails has the creation of heads do something of its own.
+func headFails(do func(create func() error) error) client.Client {
+	return fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{Create: func(
 		ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption,
 	) error {
+		create := func() error { return c.Create(context.WithoutCancel(ctx), obj, opts...) }
 		if obj.GetLabels()[labelPart] == partHead {
-			return broken
+			return do(create)
 		}
-		return c.Create(ctx, obj, opts...)
-	}}
-	c := fake.NewClientBuilder().WithInterceptorFuncs(headFails).Build()
-	if err := New(c, namespace).Create(t.Context(), "a/b", big()); !errors.Is(err, broken) {
-		t.Errorf("creating: got %v, want the head's error", err)
+		return create()
+	}}).Build()
+}
+
+// Whatever the API server has refused for certain leaves nothing behind; whatever it may still do keeps its chunks.
+func TestChunksGoAfterADefiniteRefusalOnly(t *testing.T) {
+	secrets := schema.GroupResource{Resource: "secrets"}
+	for _, test := range []struct {
+		name string
+		err  error
+		left int
+	}{
+		{"forbidden", apierrors.NewForbidden(secrets, "x", errors.New("exceeded quota")), 0},
+		{"invalid", apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, "x", nil), 0},
+		{"too large", apierrors.NewRequestEntityTooLargeError("x"), 0},
+		{"somebody else's", apierrors.NewAlreadyExists(secrets, "x"), 0},
+		{"a connection that broke", errors.New("connection reset"), 3},
+		{"a deadline", context.DeadlineExceeded, 3},
+		{"the API server's own time-out", apierrors.NewTimeoutError("x", 1), 3},
+		{"the store of the API server", apierrors.NewServerTimeout(secrets, "create", 1), 3},
+		{"a failure", apierrors.NewInternalError(errors.New("etcd")), 3},
+		{"a proxy's refusal", apierrors.NewGenericServerResponse(403, "create", secrets, "x", "page", 0, true), 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := headFails(func(func() error) error { return test.err })
+			if err := New(c, namespace).Create(t.Context(), "a/b", big()); err == nil {
+				t.Error("creating succeeded, want the head's error")
+			}
+			wantSecrets(t, c, test.left)
+		})
 	}
-	wantSecrets(t, c, 0)
+}
+
+// The head is on its way while its writer has given up and looked: nothing is there yet. Then it arrives.
+func TestAHeadThatArrivesLateFindsItsChunks(t *testing.T) {
+	var arrive func() error
+	s := New(headFails(func(create func() error) error {
+		arrive = create
+		return context.DeadlineExceeded
+	}), namespace)
+	if err := s.Create(t.Context(), "a/b", big()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("creating: got %v, want the head's error", err)
+	}
+	if _, err := s.Get(t.Context(), "a/b"); !errors.Is(err, state.ErrNotFound) {
+		t.Fatalf("before it has arrived: got %v, want ErrNotFound", err)
+	}
+	if err := arrive(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Get(t.Context(), "a/b"); err != nil || !bytes.Equal(got, big()) {
+		t.Errorf("got %d bytes, %v; want the value", len(got), err)
+	}
+}
+
+// A request that is repeated on its way meets its own first arrival.
+func TestARepeatedHeadIsItsWritersOwn(t *testing.T) {
+	s := New(headFails(func(create func() error) error {
+		if err := create(); err != nil {
+			return err
+		}
+		return apierrors.NewAlreadyExists(schema.GroupResource{Resource: "secrets"}, "x")
+	}), namespace)
+	if err := s.Create(t.Context(), "a/b", big()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Get(t.Context(), "a/b"); err != nil || !bytes.Equal(got, big()) {
+		t.Errorf("got %d bytes, %v; want the value", len(got), err)
+	}
 }
 
 // A head whose creation seems to fail but has not must keep its chunks.
 func TestCreateKeepsChunksThatAHeadNames(t *testing.T) {
 	lost := errors.New("the answer was lost")
-	answerLost := interceptor.Funcs{Create: func(
-		ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption,
-	) error {
-		if err := c.Create(ctx, obj, opts...); err != nil || obj.GetLabels()[labelPart] != partHead {
-			return err
-		}
-		return lost
-	}}
-	s := New(fake.NewClientBuilder().WithInterceptorFuncs(answerLost).Build(), namespace)
+	s := New(headFails(func(create func() error) error { return errors.Join(lost, create()) }), namespace)
 	if err := s.Create(t.Context(), "a/b", big()); !errors.Is(err, lost) {
 		t.Errorf("creating: got %v, want the head's error", err)
 	}
@@ -100,8 +155,8 @@ func TestMissingChunkIsAnErrorAndNotAnAbsence(t *testing.T) {
 	if err := c.Delete(t.Context(), s.named(chunksOf(head).names[1])); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Get(t.Context(), "a/b"); err == nil || errors.Is(err, state.ErrNotFound) {
-		t.Errorf("reading a damaged value: got %v, want an error that isn't ErrNotFound", err)
+	if _, err := s.Get(t.Context(), "a/b"); !errors.Is(err, state.ErrDamaged) || errors.Is(err, state.ErrNotFound) {
+		t.Errorf("reading a damaged value: got %v, want ErrDamaged and not ErrNotFound", err)
 	}
 }
 
