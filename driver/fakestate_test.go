@@ -33,6 +33,8 @@ type fakeState struct {
 	parts  map[string][]byte
 	// answer, if set, may answer in place of the service: it returns a status, or 0.
 	answer func(method, path string, nth int) int
+	// reason, if set, stands in such an answer.
+	reason job.Class
 }
 
 func newFakeState(t *testing.T) *fakeState {
@@ -63,7 +65,7 @@ func (s *fakeState) serve(w http.ResponseWriter, req *http.Request) {
 	if s.answer != nil {
 		if status := s.answer(req.Method, path, s.count(req.Method+" "+path)); status != 0 {
 			w.WriteHeader(status)
-			_, _ = fmt.Fprintf(w, `{"error": "told to answer %d"}`, status)
+			_, _ = fmt.Fprintf(w, `{"error": "told to answer %d", "reason": %q}`, status, s.reason)
 			return
 		}
 	}

@@ -149,6 +149,17 @@ func (a answer) err() error {
 	return fmt.Errorf("HTTP %d: %s", a.status, said.Error)
 }
 
+// class is the state service's own word for a bad answer that trying again won't better; empty when it has none.
+func (a answer) class() job.Class {
+	var said struct {
+		Reason job.Class `json:"reason"`
+	}
+	if a.status < http.StatusBadRequest || json.Unmarshal(a.body, &said) != nil || said.Reason.Policy() != job.Hold {
+		return ""
+	}
+	return said.Reason
+}
+
 // tell sends a request of which only the success matters.
 func (c *stateClient) tell(ctx context.Context, r request) error {
 	a, err := c.do(ctx, r)
@@ -163,8 +174,9 @@ func (c *stateClient) putOutputs(ctx context.Context, outputs map[string]job.Out
 	if err != nil {
 		return fmt.Errorf("encoding outputs: %w", err)
 	}
-	if err := c.tell(ctx, request{method: http.MethodPut, path: "/outputs", body: b}); err != nil {
-		return &failure{job.StateUnavailable, fmt.Sprintf("sending outputs: %v", err)}
+	a, err := c.do(ctx, request{method: http.MethodPut, path: "/outputs", body: b})
+	if err = cmp.Or(err, a.err()); err != nil {
+		return &failure{cmp.Or(a.class(), job.StateUnavailable), fmt.Sprintf("sending outputs: %v", err)}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,6 +76,7 @@ func (r *run) aboutState(f *failure, text string) string {
 	}
 	if r.proxy != nil && (f.class == job.StateLocked || f.class == job.StateUnavailable) {
 		message += r.proxy.lastTrouble()
+		f.class = cmp.Or(r.proxy.lastClass(), f.class)
 	}
 	return message
 }

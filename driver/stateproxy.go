@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
 // stateLimit is how long the proxy goes on trying for one request of Terraform's: a restart of the state service is
@@ -41,8 +43,9 @@ type stateProxy struct {
 	current *answer
 	// writes counts the states that were stored.
 	writes int
-	// trouble is why the newest request failed, if it did.
+	// trouble is why the newest request failed, if it did, and class the state service's own word for it, if it has one.
 	trouble string
+	class   job.Class
 }
 
 // lockInfo is a lock as Terraform describes it.
@@ -118,7 +121,7 @@ func (p *stateProxy) send(ctx context.Context, r request) (answer, error) {
 	a, err := p.client.do(ctx, r)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.trouble = troubleOf(a, err)
+	p.trouble, p.class = troubleOf(a, err), a.class()
 	if p.trouble == "" {
 		p.learn(r, a)
 	}
@@ -154,6 +157,13 @@ func (p *stateProxy) lastTrouble() string {
 		return ""
 	}
 	return " [" + p.trouble + "]"
+}
+
+// lastClass is the state service's own word for why the newest request failed; empty when it has none.
+func (p *stateProxy) lastClass() job.Class {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.class
 }
 
 func (p *stateProxy) learn(r request, a answer) {
