@@ -23,8 +23,13 @@ import (
 // Everything is written once and never changed, so that a repeated request finds it done. A log that grows beyond what
 // the driver keeps of it loses chunks from its middle, never from its end; the reader says how much is missing.
 
-// ErrArchived is returned for something else than what is archived already.
-var ErrArchived = errors.New("something else is archived already")
+var (
+	// ErrArchived is returned for something else than what is archived already.
+	ErrArchived = errors.New("something else is archived already")
+	// ErrArchiveDamaged is returned for what is archived and can't be read. No state is worse off for it, so it is not
+	// ErrDamaged.
+	ErrArchiveDamaged = errors.New("what is archived is damaged")
+)
 
 // RunID names a Run's archive.
 type RunID struct {
@@ -108,7 +113,7 @@ func (s *Service) Part(ctx context.Context, id RunID, part string) ([]byte, erro
 	if err := id.checkPart(part); err != nil {
 		return nil, err
 	}
-	data, err := s.Store.Get(ctx, id.dir()+part)
+	data, err := s.getArchived(ctx, id.dir()+part)
 	if err != nil {
 		return nil, fmt.Errorf("reading the %s of run %s: %w", part, id.Run, err)
 	}
@@ -122,13 +127,21 @@ func (id RunID) checkPart(part string) error {
 	return id.check()
 }
 
+func (s *Service) getArchived(ctx context.Context, key string) ([]byte, error) {
+	data, err := s.Store.Get(ctx, key)
+	if errors.Is(err, ErrDamaged) {
+		err = fmt.Errorf("%w: %s", ErrArchiveDamaged, err)
+	}
+	return data, err
+}
+
 // createOnce stores what isn't there yet. The same again is fine, because the first answer may have been lost.
 func (s *Service) createOnce(ctx context.Context, key string, data []byte) error {
 	err := s.Store.Create(ctx, key, data)
 	if !errors.Is(err, ErrExists) {
 		return err
 	}
-	stored, err := s.Store.Get(ctx, key)
+	stored, err := s.getArchived(ctx, key)
 	if err != nil {
 		return fmt.Errorf("looking at what is archived: %w", err)
 	}
@@ -188,7 +201,7 @@ func (s *Service) chunkNumbers(ctx context.Context, id RunID) ([]int, error) {
 }
 
 func (s *Service) chunk(ctx context.Context, id RunID, n int) (job.Chunk, error) {
-	packed, err := s.Store.Get(ctx, id.chunk(n))
+	packed, err := s.getArchived(ctx, id.chunk(n))
 	if err != nil {
 		return job.Chunk{}, fmt.Errorf("reading chunk %d of the log of run %s: %w", n, id.Run, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // journal is a row of records dir/1, dir/2, ... of which the newest counts. Appending n+1 after n is one Create, so it
@@ -23,6 +24,9 @@ import (
 //     that n is then still what it was;
 //   - beyond that, what the store lists is the truth.
 //
+// A record that can't be read is there all the same: it is the newest one if none comes after it, and who may go on
+// behind it is for the journal's owner to say (see damage.go).
+//
 // So the usual read and the usual append are two small requests by name each, of some 2 ms, also where the last one
 // went to another server. A listing takes the API server about 90 ms when anything else was written just before,
 // because its cache has to catch up.
@@ -37,6 +41,13 @@ type record struct {
 	n    uint64
 	sum  [sha256.Size]byte
 	data []byte
+	// damaged is why the record can't be read: it is there, and has no data.
+	damaged error
+}
+
+// is tells whether it is the record that it was when it was read before. One that can't be read any more still is.
+func (r record) is(before record) bool {
+	return r.n == before.n && (r.sum == before.sum || r.damaged != nil)
 }
 
 // holds tells whether the record's data is just this.
@@ -47,6 +58,9 @@ func (r record) holds(data []byte) bool { return r.n > 0 && r.sum == sha256.Sum2
 const (
 	maxWalk  = 256 << 10
 	walkStep = 32 << 10
+
+	// lookAgain is how long to wait before a listing is asked for again; longer each time.
+	lookAgain = 20 * time.Millisecond
 )
 
 var (
@@ -73,20 +87,37 @@ func (j journal) newest(ctx context.Context) (record, error) {
 
 // last finds the newest record by listing.
 func (j journal) last(ctx context.Context) (record, error) {
-	for {
+	for try := range attempts {
 		numbers, err := j.list(ctx)
 		if err != nil || len(numbers) == 0 {
 			return record{}, err
 		}
 		r, err := j.get(ctx, numbers[len(numbers)-1])
 		if errors.Is(err, ErrNotFound) {
-			continue // pruned between the two reads, so there is a newer one
+			// Pruned between the two reads, so there is a newer one, unless the store's listings lag behind.
+			if err := pause(ctx, time.Duration(try+1)*lookAgain); err != nil {
+				return record{}, err
+			}
+			continue
 		}
 		if err != nil {
 			return record{}, err
 		}
 		j.hints.set(j.dir, r)
 		return r, nil
+	}
+	return record{}, fmt.Errorf("%w: %s is listed with a newest record that isn't there", ErrBusy, j.dir)
+}
+
+// pause waits, or returns the reason why nobody waits any more.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -109,7 +140,7 @@ func (j journal) remembered(ctx context.Context, hint record) (record, error) {
 			return record{}, err
 		}
 		now, err := j.find(ctx, r.n)
-		if err != nil || now.n == 0 || now.sum != r.sum {
+		if err != nil || !now.is(r) {
 			return record{}, err
 		}
 		if next.n == 0 {
@@ -130,10 +161,15 @@ func (j journal) find(ctx context.Context, n uint64) (record, error) {
 	return r, err
 }
 
+// get returns a record, also one that can't be read, or ErrNotFound.
 func (j journal) get(ctx context.Context, n uint64) (record, error) {
 	data, err := j.store.Get(ctx, j.key(n))
 	if err != nil {
-		return record{}, fmt.Errorf("reading %s: %w", j.key(n), err)
+		err = fmt.Errorf("reading %s: %w", j.key(n), err)
+		if errors.Is(err, ErrDamaged) {
+			return record{n: n, damaged: err}, nil
+		}
+		return record{}, err
 	}
 	return record{n: n, sum: sha256.Sum256(data), data: data}, nil
 }
@@ -189,7 +225,7 @@ func (j journal) confirm(ctx context.Context, last record) error {
 		return cmp.Or(err, errMoved)
 	}
 	now, err := j.find(ctx, last.n)
-	if err == nil && (now.n == 0 || now.sum != last.sum) {
+	if err == nil && !now.is(last) {
 		return errMoved
 	}
 	return err
@@ -233,10 +269,27 @@ func (j journal) erase(ctx context.Context) error {
 		return err
 	}
 	j.hints.forget(j.dir)
-	return j.remove(ctx, append(numbers, 0))
+	return j.delete(ctx, append(numbers, 0))
 }
 
+// remove deletes records, but for those that are kept aside.
 func (j journal) remove(ctx context.Context, numbers []uint64) error {
+	for _, n := range numbers {
+		kept, err := j.isAside(ctx, n)
+		if err != nil {
+			return err
+		}
+		if kept {
+			continue
+		}
+		if err := j.delete(ctx, []uint64{n}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j journal) delete(ctx context.Context, numbers []uint64) error {
 	for _, n := range numbers {
 		if err := j.store.Delete(ctx, j.key(n)); err != nil {
 			return fmt.Errorf("deleting %s: %w", j.key(n), err)

@@ -59,6 +59,9 @@ type lockRecord struct {
 	// Forced says who has freed somebody else's lock, and Why.
 	Forced string `json:"forced,omitempty"`
 	Why    string `json:"why,omitempty"`
+
+	// lost is the record that this one is in place of, because it can't be read: nobody knows who holds the lock.
+	lost []damagedRecord
 }
 
 const lockVersion = 1
@@ -71,13 +74,13 @@ func (s *Service) Lock(ctx context.Context, uid string, by Holder, info []byte) 
 		return err
 	}
 	var before lockRecord
-	err = s.acquire(ctx, uid, next, func(now lockRecord) error {
+	err = s.acquire(ctx, uid, lockMove{next: next, allowed: func(now lockRecord) error {
 		before = now
 		if now.heldBy(by) && now.ID == next.ID {
 			return errSettled
 		}
 		return s.passable(ctx, now)
-	})
+	}})
 	s.countLock(before, by, err)
 	return err
 }
@@ -96,32 +99,30 @@ func (s *Service) countLock(before lockRecord, by Holder, err error) {
 	s.metrics.lock(lockTaken)
 }
 
+// lockMove is a record to be appended to a lock's journal.
+type lockMove struct {
+	next lockRecord
+	// allowed is told how the lock stands now, and returns nil, errSettled or a reason to refuse.
+	allowed func(now lockRecord) error
+	// overDamage goes on behind a record that can't be read, if allowed has nothing against it.
+	overDamage bool
+}
+
 // acquire makes next the lock's record, and keeps out whoever held it before.
-func (s *Service) acquire(ctx context.Context, uid string, next lockRecord, allowed func(now lockRecord) error) error {
-	err := s.moveLock(ctx, uid, &next, func(now lockRecord) error {
+func (s *Service) acquire(ctx context.Context, uid string, m lockMove) error {
+	allowed, took := m.allowed, false
+	m.allowed = func(now lockRecord) error {
 		err := allowed(now)
-		next.Took = now.Holder != nil
+		took = now.Holder != nil || len(now.lost) > 0
 		if errors.Is(err, errSettled) {
-			next.Took = now.Took // the answer was lost, perhaps before the fence was up
+			took = now.Took // the answer was lost, perhaps before the fence was up
 		}
 		return err
-	})
-	if err != nil || !next.Took {
+	}
+	if err := s.moveLock(ctx, uid, m); err != nil || !took {
 		return err
 	}
 	return s.fence(ctx, uid)
-}
-
-// fence repeats the newest version. A write by the lock's former holder that was allowed already, and is still on its
-// way, then finds its place taken, and is not allowed when it looks again.
-func (s *Service) fence(ctx context.Context, uid string) error {
-	_, err := s.writeVersion(ctx, uid, func(last versionHead, stored []byte) (Version, []byte, error) {
-		return last.copied(), stored, nil
-	})
-	if err != nil {
-		return fmt.Errorf("keeping the former holder out: %w", err)
-	}
-	return nil
 }
 
 // Unlock frees the lock. Freeing a free lock is fine, because the first answer may have been lost. Info may be empty
@@ -131,8 +132,8 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 	if err != nil && len(info) > 0 {
 		return err
 	}
-	next, settled := s.freeLock(), false
-	err = s.moveLock(ctx, uid, &next, func(now lockRecord) error {
+	settled := false
+	err = s.moveLock(ctx, uid, lockMove{next: s.freeLock(), allowed: func(now lockRecord) error {
 		settled = now.Holder == nil
 		switch {
 		case settled:
@@ -142,7 +143,7 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 		default:
 			return now.refusal()
 		}
-	})
+	}})
 	if errors.Is(err, errUnclear) {
 		// It may have freed the lock, which others have now: that must not look as if it had been refused.
 		return ErrBusy
@@ -153,18 +154,26 @@ func (s *Service) Unlock(ctx context.Context, uid string, by Holder, info []byte
 	return err
 }
 
-// moveLock appends next unless allowed, told how the lock stands now, returns an error. It may still change next.
-func (s *Service) moveLock(
-	ctx context.Context, uid string, next *lockRecord, allowed func(now lockRecord) error,
-) error {
-	return s.applyFast(ctx, change{journal: s.locks(uid), keep: keepLocks, data: func(last record) ([]byte, error) {
+// moveLock appends a record to the lock's journal.
+func (s *Service) moveLock(ctx context.Context, uid string, m lockMove) error {
+	j := s.locks(uid)
+	return s.applyFast(ctx, change{journal: j, keep: keepLocks, data: func(last record) ([]byte, error) {
 		now, err := decodeLock(last)
+		if errors.Is(err, ErrDamaged) && m.overDamage {
+			now, err = lockRecord{lost: []damagedRecord{{last.n, err}}}, nil
+		}
 		if err != nil {
 			return nil, err
 		}
-		if err := allowed(now); err != nil {
+		if err := m.allowed(now); err != nil {
 			return nil, err
 		}
+		by := Actor{Name: m.next.Forced, Why: m.next.Why}
+		if err := s.setAside(ctx, j, now.lost, by); err != nil {
+			return nil, err
+		}
+		next := m.next
+		next.Took = next.Holder != nil && (now.Holder != nil || len(now.lost) > 0)
 		data, err := json.Marshal(next)
 		if err != nil {
 			return nil, fmt.Errorf("encoding lock: %w", err)
@@ -259,8 +268,11 @@ func decodeLock(r record) (lockRecord, error) {
 	if r.n == 0 {
 		return l, nil
 	}
+	if r.damaged != nil {
+		return l, r.damaged
+	}
 	if err := json.Unmarshal(r.data, &l); err != nil {
-		return lockRecord{}, fmt.Errorf("decoding lock: %w", err)
+		return lockRecord{}, fmt.Errorf("%w: the lock's record %d is no lock: %w", ErrDamaged, r.n, err)
 	}
 	return l, nil
 }

@@ -23,11 +23,16 @@ type LockStatus struct {
 	// Forced says who has freed the lock by force, if that is how it became free, and Why.
 	Forced string `json:"forced,omitempty"`
 	Why    string `json:"why,omitempty"`
+	// Damaged is why the lock's record can't be read: who holds it, or whether somebody does, isn't known then.
+	Damaged string `json:"damaged,omitempty"`
 }
 
 // LockStatus tells who holds the lock, since when and for what.
 func (s *Service) LockStatus(ctx context.Context, uid string) (LockStatus, error) {
 	_, now, err := s.newestLock(ctx, uid)
+	if errors.Is(err, ErrDamaged) {
+		return LockStatus{Damaged: err.Error()}, nil
+	}
 	if err != nil {
 		return LockStatus{}, err
 	}
@@ -44,7 +49,9 @@ func (s *Service) LockStatus(ctx context.Context, uid string) (LockStatus, error
 // Release frees the lock of a holder that has certainly ended, and returns whom it was taken from: nil when the lock
 // was free. That of a holder who may be alive is a *LockedError.
 func (s *Service) Release(ctx context.Context, uid string, by Actor) (*Holder, error) {
-	from, err := s.takeLock(ctx, uid, by, func(now lockRecord) error { return s.passable(ctx, now) })
+	from, err := s.takeLock(ctx, uid, by, personally{operation: "unlock", allowed: func(now lockRecord) error {
+		return s.passable(ctx, now)
+	}})
 	if err == nil && from != nil {
 		s.metrics.lock(lockPassedOver)
 	}
@@ -53,17 +60,19 @@ func (s *Service) Release(ctx context.Context, uid string, by Actor) (*Holder, e
 
 // ForceUnlock frees the lock whoever holds it; the lock's journal keeps by whom and why. It is for people who know that
 // the holder is dead, because a write by it is refused from then on. An ID that isn't empty must be the lock's: the
-// lock that somebody looked at may have passed on since.
+// lock that somebody looked at may have passed on since. A lock whose record can't be read is freed too, and is kept
+// aside.
 func (s *Service) ForceUnlock(ctx context.Context, uid, id string, by Actor) (*Holder, error) {
 	if by.Name == "" {
 		return nil, fmt.Errorf("%w: who frees the lock must be known", ErrInvalid)
 	}
-	from, err := s.takeLock(ctx, uid, by, func(now lockRecord) error {
+	sameID := func(now lockRecord) error {
 		if id != "" && now.ID != id {
 			return fmt.Errorf("%w: the lock's ID is %q, not %q", ErrConflict, now.ID, id)
 		}
 		return nil
-	})
+	}
+	from, err := s.takeLock(ctx, uid, by, personally{operation: "unlock", allowed: sameID, overDamage: true})
 	if err == nil && from != nil {
 		s.metrics.lock(lockForced)
 	}
@@ -71,16 +80,19 @@ func (s *Service) ForceUnlock(ctx context.Context, uid, id string, by Actor) (*H
 }
 
 // takeLock takes the lock in person, and gives it back free.
-func (s *Service) takeLock(
-	ctx context.Context, uid string, by Actor, allowed func(now lockRecord) error,
-) (*Holder, error) {
+func (s *Service) takeLock(ctx context.Context, uid string, by Actor, p personally) (*Holder, error) {
 	var from *Holder
-	claim, err := s.lockPersonally(ctx, uid, by, personally{operation: "unlock", allowed: func(now lockRecord) error {
-		if from = now.Holder; from == nil {
+	allowed := p.allowed
+	p.allowed = func(now lockRecord) error {
+		if from = now.Holder; len(now.lost) > 0 {
+			from = &Holder{Person: unknownHolder}
+		}
+		if from == nil {
 			return errFree
 		}
 		return allowed(now)
-	}})
+	}
+	claim, err := s.lockPersonally(ctx, uid, by, p)
 	if errors.Is(err, errFree) {
 		return nil, nil
 	}
@@ -94,13 +106,17 @@ func (s *Service) takeLock(
 	return from, s.unlockPersonally(ctx, uid, claim, free)
 }
 
+// unknownHolder stands for whoever is named by a record that can't be read.
+const unknownHolder = "somebody unknown, for the lock's record is damaged"
+
 // errFree tells that there is nothing to free.
 var errFree = errors.New("the lock is free")
 
 // personally says what a person takes the lock for, and whether they may.
 type personally struct {
-	operation string
-	allowed   func(now lockRecord) error
+	operation  string
+	allowed    func(now lockRecord) error
+	overDamage bool
 }
 
 // lockPersonally takes the lock for a moment.
@@ -119,19 +135,28 @@ func (s *Service) lockPersonally(ctx context.Context, uid string, by Actor, p pe
 	}
 	next.Until = next.At.Add(personalLock)
 	next.Forced, next.Why = by.Name, by.Why
-	return claim, s.acquire(ctx, uid, next, p.allowed)
+	asked, allowed := false, error(nil)
+	err = s.acquire(ctx, uid, lockMove{next: next, overDamage: p.overDamage, allowed: func(now lockRecord) error {
+		asked, allowed = true, p.allowed(now)
+		return allowed
+	}})
+	if err != nil && asked && allowed == nil {
+		// It was taken, or may have been, and nobody else gives it back before it passes over.
+		err = errors.Join(err, s.unlockPersonally(ctx, uid, claim, s.freeLock()))
+	}
+	return claim, err
 }
 
 // unlockPersonally gives the lock back, also when the caller has gone meanwhile; what fails passes over by itself.
 func (s *Service) unlockPersonally(ctx context.Context, uid string, claim Claim, free lockRecord) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
-	err := s.moveLock(ctx, uid, &free, func(now lockRecord) error {
+	err := s.moveLock(ctx, uid, lockMove{next: free, allowed: func(now lockRecord) error {
 		if !now.heldBy(claim.Holder) || now.ID != claim.LockID {
 			return errSettled
 		}
 		return nil
-	})
+	}})
 	if err != nil && !errors.Is(err, ErrBusy) {
 		return fmt.Errorf("giving the lock back: %w", err)
 	}

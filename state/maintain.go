@@ -42,11 +42,7 @@ func (s *Service) Maintain(ctx context.Context) {
 func (s *Service) prune(ctx context.Context, p prune) {
 	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
 	defer cancel()
-	keep, err := s.kept(ctx, p)
-	pruned := 0
-	if err == nil {
-		pruned, err = p.journal.prune(ctx, keep)
-	}
+	pruned, err := s.pruneNow(ctx, p)
 	if p.journal.ofStates() {
 		s.metrics.version(versionPruned, pruned)
 	}
@@ -55,10 +51,9 @@ func (s *Service) prune(ctx context.Context, p prune) {
 	}
 }
 
-// kept counts the records that stay.
-func (s *Service) kept(ctx context.Context, p prune) (int, error) {
-	if p.age == 0 {
-		return p.keep, nil
+func (s *Service) pruneNow(ctx context.Context, p prune) (int, error) {
+	if !p.journal.ofStates() {
+		return p.journal.prune(ctx, p.keep)
 	}
 	last, err := p.journal.newest(ctx)
 	if err != nil {
@@ -66,9 +61,21 @@ func (s *Service) kept(ctx context.Context, p prune) (int, error) {
 	}
 	head, _, err := decodeVersion(last)
 	if err != nil {
+		return 0, err // a journal whose newest record can't be read stays as it is
+	}
+	numbers, err := p.journal.list(ctx)
+	if err != nil {
 		return 0, err
 	}
-	return max(keepLeast, min(p.keep, head.keptSince(s.Clock.Now().Add(-p.age)))), nil
+	k := kept{versions: p.keep}
+	if p.age > 0 {
+		k.since = s.Clock.Now().Add(-p.age)
+	}
+	old, _ := slices.BinarySearch(numbers, head.keptFrom(numbers, k))
+	if old == 0 {
+		return 0, nil
+	}
+	return old, p.journal.pruneOnly(ctx, numbers[:old])
 }
 
 // tidy prunes the states of all Workspaces by age.

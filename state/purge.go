@@ -27,6 +27,9 @@ func (s *Service) Purge(ctx context.Context, uid string) error {
 			return err
 		}
 	}
+	if err := s.eraseArchive(ctx, asideOf(uid)); err != nil {
+		return err
+	}
 	if !kept {
 		return fmt.Errorf("workspace %s: %w", uid, ErrNotFound)
 	}
@@ -36,6 +39,9 @@ func (s *Service) Purge(ctx context.Context, uid string) error {
 // purgeable tells whether anything is kept, or returns ErrInUse.
 func (s *Service) purgeable(ctx context.Context, uid string) (bool, error) {
 	lock, now, err := s.newestLock(ctx, uid)
+	if errors.Is(err, ErrDamaged) {
+		return false, fmt.Errorf("%w: %w", ErrInUse, err) // somebody may hold it
+	}
 	if err != nil {
 		return false, err
 	}
@@ -49,9 +55,12 @@ func (s *Service) purgeable(ctx context.Context, uid string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, data, err := decodeVersion(st)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", ErrInUse, err)
+	_, data, err := s.Newest(ctx, uid)
+	if errors.Is(err, ErrDamaged) {
+		return false, fmt.Errorf("%w: %w", ErrInUse, err) // what can't be read isn't empty
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return false, err
 	}
 	n, err := countResources(data)
 	if err != nil {

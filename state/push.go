@@ -11,8 +11,9 @@ import (
 type Pushed struct {
 	By   Actor
 	Data []byte
-	// Force writes a state of another lineage, or of a lower serial, all the same. Its serial is raised above all others,
-	// so that states don't go back and a write that was planned before can't come after it.
+	// Force writes a state of another lineage, or of a lower serial, all the same, also behind versions that can't be
+	// read. Its serial is raised above all others, so that states don't go back and a write that was planned before can't come
+	// after it.
 	Force bool
 }
 
@@ -34,18 +35,25 @@ func (s *Service) Push(ctx context.Context, uid string, p Pushed) (Version, erro
 	if err != nil {
 		return Version{}, err
 	}
-	written, err := s.writeVersion(ctx, uid, func(last versionHead, stored []byte) (Version, []byte, error) {
-		if err := s.holds(ctx, uid, claim); err != nil { // each time that it is tried
-			return Version{}, nil, err
-		}
-		if len(stored) > 0 && sameState(p.Data, stored) {
-			return last.Version, nil, errSettled
-		}
-		if len(stored) == 0 || !p.Force {
-			return v, p.Data, pushable(v, last, stored)
-		}
-		return forced(v, last, p.Data)
-	})
+	written, err := s.writeVersion(ctx, stateChange{uid: uid, overDamage: p.Force,
+		next: func(now current) (Version, []byte, error) {
+			if err := s.holds(ctx, uid, claim); err != nil { // each time that it is tried
+				return Version{}, nil, err
+			}
+			same, err := now.holds(ctx, v, p.Data)
+			switch {
+			case err != nil:
+				return Version{}, nil, err
+			case same:
+				return now.head.Version, nil, errSettled
+			case !p.Force || now.damaged == nil && now.head.Size == 0:
+				return v, p.Data, now.takes(v)
+			}
+			if err := s.setAside(ctx, s.states(uid), now.lost, p.By); err != nil {
+				return Version{}, nil, err
+			}
+			return now.forced(v, p.Data)
+		}})
 	return written, errors.Join(err, s.unlockPersonally(ctx, uid, claim, s.freeLock()))
 }
 
@@ -65,19 +73,14 @@ func describePushed(p Pushed) (Version, error) {
 	return v, nil
 }
 
-func pushable(v Version, last versionHead, stored []byte) error {
-	if len(stored) == 0 {
-		return nil
-	}
-	return succeeds(v, last.Version)
-}
-
-func forced(v Version, last versionHead, data []byte) (Version, []byte, error) {
-	highest := last.highestSerial()
-	if v.Serial > highest {
+// forced is a version that may come after any, with a serial that is raised where it has to be.
+func (c current) forced(v Version, data []byte) (Version, []byte, error) {
+	v.Replaces = c.replaced()
+	next := c.nextSerial()
+	if v.Serial >= next {
 		return v, data, nil
 	}
-	v.Serial = highest + 1
+	v.Serial = next
 	body, err := withSerial(data, v.Serial)
 	v.Size, v.Digest = len(body), digest(body)
 	return v, body, err

@@ -14,9 +14,9 @@ func (s *Service) Rewrite(ctx context.Context, fine func(ctx context.Context, ke
 	n := 0
 	for _, kind := range []struct {
 		prefix string
-		again  func(record) ([]byte, error)
+		again  repetition
 	}{
-		{"lock/", sameNonced}, {"unsaved/", sameNonced}, {"state/", sameVersion}, {"outputs/", func(r record) ([]byte, error) { return r.data, nil }},
+		{"lock/", sameNonced}, {"unsaved/", sameNonced}, {statesDir, s.sameVersion}, {"outputs/", sameOutputs},
 	} {
 		dirs, err := s.journals(ctx, kind.prefix)
 		if err != nil {
@@ -35,8 +35,11 @@ func (s *Service) Rewrite(ctx context.Context, fine func(ctx context.Context, ke
 	return n, nil
 }
 
+// repetition is a record that says what this one says.
+type repetition = func(ctx context.Context, j journal, r record) ([]byte, error)
+
 func (s *Service) rewrite(
-	ctx context.Context, j journal, fine func(context.Context, string) (bool, error), again func(record) ([]byte, error),
+	ctx context.Context, j journal, fine func(context.Context, string) (bool, error), again repetition,
 ) (bool, error) {
 	numbers, err := j.list(ctx)
 	if err != nil {
@@ -65,17 +68,20 @@ func (s *Service) rewrite(
 }
 
 // repeat appends what the newest record says, unless something came after number already.
-func (s *Service) repeat(ctx context.Context, j journal, number uint64, again func(record) ([]byte, error)) error {
+func (s *Service) repeat(ctx context.Context, j journal, number uint64, again repetition) error {
 	return s.apply(ctx, change{journal: j, keep: MaxKeepVersions, data: func(last record) ([]byte, error) {
 		if last.n > number {
 			return nil, errSettled
 		}
-		return again(last)
+		return again(ctx, j, last)
 	}})
 }
 
 // sameNonced is a record in JSON with another nonce, for journals rely on each being unlike any other.
-func sameNonced(r record) ([]byte, error) {
+func sameNonced(_ context.Context, _ journal, r record) ([]byte, error) {
+	if r.damaged != nil {
+		return nil, r.damaged
+	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(r.data, &fields); err != nil {
 		return nil, fmt.Errorf("decoding a record: %w", err)
@@ -92,11 +98,18 @@ func sameNonced(r record) ([]byte, error) {
 	return b, nil
 }
 
-func sameVersion(r record) ([]byte, error) {
-	head, data, err := decodeVersion(r)
+func sameOutputs(_ context.Context, _ journal, r record) ([]byte, error) { return r.data, r.damaged }
+
+// sameVersion is a version also where the record is a fence, for what that stands for may go.
+func (s *Service) sameVersion(ctx context.Context, j journal, r record) ([]byte, error) {
+	now, err := s.standing(j, r)
 	if err != nil {
 		return nil, err
 	}
-	head.Version = head.copied()
-	return encodeVersion(head, data)
+	data, err := now.content(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now.head.Version = now.head.copied()
+	return encodeVersion(now.head, data)
 }

@@ -160,6 +160,8 @@ func (s *Service) apply(ctx context.Context, c change) error {
 		switch {
 		case errors.Is(err, errSettled):
 			return nil
+		case err != nil && errors.Is(err, errMoved):
+			continue // somebody went on while what is there was read
 		case err != nil && c.unclear:
 			return fmt.Errorf("%w, and then: %w", errUnclear, err)
 		case err != nil:
@@ -177,9 +179,6 @@ func (s *Service) apply(ctx context.Context, c change) error {
 func (s *Service) append(ctx context.Context, c change, last record, data []byte) error {
 	r, err := c.journal.append(ctx, last, data)
 	if err == nil {
-		if c.journal.ofStates() {
-			s.metrics.version(versionWritten, 1)
-		}
 		s.pruneLater(r, prune{journal: c.journal, keep: c.keep, age: c.age})
 	}
 	return err

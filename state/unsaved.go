@@ -180,9 +180,12 @@ func decodeUnsaved(r record) ([]unsavedState, error) {
 	if r.n == 0 {
 		return nil, nil
 	}
+	if r.damaged != nil {
+		return nil, fmt.Errorf("%w: the record of it: %w", ErrUnsaved, r.damaged)
+	}
 	if err := json.Unmarshal(r.data, &u); err != nil {
 		// The error may quote what is secret.
-		return nil, fmt.Errorf("%w: the record of it is damaged", ErrUnsaved)
+		return nil, fmt.Errorf("%w: the record of it: %w", ErrUnsaved, ErrDamaged)
 	}
 	return u.Waiting, nil
 }
@@ -198,12 +201,16 @@ func (s *Service) changeUnsaved(
 		if waiting, err = next(waiting); err != nil {
 			return nil, err
 		}
-		b, err := json.Marshal(unsavedRecord{Nonce: rand.Text(), Waiting: waiting})
-		if err != nil {
-			return nil, fmt.Errorf("encoding the unsaved states: %w", err)
-		}
-		return b, nil
+		return encodeUnsaved(waiting)
 	}})
+}
+
+func encodeUnsaved(waiting []unsavedState) ([]byte, error) {
+	b, err := json.Marshal(unsavedRecord{Nonce: rand.Text(), Waiting: waiting})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the unsaved states: %w", err)
+	}
+	return b, nil
 }
 
 // unpackState reads what gzip has made of a state.

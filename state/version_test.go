@@ -332,7 +332,7 @@ func TestAWriteThatIsHeldUpChangesNothing(t *testing.T) {
 				t.Errorf("got %v, want ErrNotHolder", err)
 			}
 			v, data, err := other.Newest(t.Context(), uid)
-			if err != nil || string(data) != string(content("l", 1, "before")) || v.CopyOf != 1 {
+			if err != nil || string(data) != string(content("l", 1, "before")) || v.Number != 1 {
 				t.Errorf("the state is %s (%+v, %v), want the one from before", data, v, err)
 			}
 			must(t, wrote(other.Write(t.Context(), uid, claim("b", "2"), content("l", 2, "b"))))

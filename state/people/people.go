@@ -9,6 +9,7 @@
 //	workspaces/<name>/state/versions        GET: Versions
 //	workspaces/<name>/state/versions/<n>    GET: the state of that version
 //	workspaces/<name>/state/rollback        POST Rollback
+//	workspaces/<name>/state/repair          POST Repair: state.Repaired
 //	workspaces/<name>/state/unsaved         GET: UnsavedStates
 //	workspaces/<name>/state/unsaved/<id>    GET: that state, as gzip packs it; DELETE ?why=: it needn't be stored
 //	workspaces/<name>/lock                  GET: state.LockStatus; DELETE ?id=&why=: Released
@@ -56,6 +57,14 @@ type Rollback struct {
 	Version uint64 `json:"version"`
 	Why     string `json:"why"`
 }
+
+// Repair asks to go on from what can be read.
+type Repair struct {
+	Why string `json:"why"`
+}
+
+// ReasonDamaged is the reason of the Status that says that a state, its lock or its outputs can't be read.
+const ReasonDamaged = "StateDamaged"
 
 // Released tells whom a lock was taken from: nobody when it was free.
 type Released struct {

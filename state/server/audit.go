@@ -15,7 +15,8 @@ var audited = map[string]string{
 	"unsaved_delete": "drop unsaved", "people_unsaved_list": "list unsaved", "people_unsaved_get": "read unsaved",
 	"people_unsaved_delete": "discard unsaved",
 	"people_state_get":      "read", "people_version_get": "read version", "people_versions_get": "list versions",
-	"people_state_put": "push", "people_rollback": "rollback", "people_lock_get": "read lock",
+	"people_state_put": "push", "people_rollback": "rollback", "people_repair": "repair",
+	"people_lock_get":    "read lock",
 	"people_lock_delete": "force unlock", "people_log_get": "read log", "people_plan_get": "read plan",
 	"people_plan_json_get": "read plan", "people_plan_text_get": "read plan",
 }

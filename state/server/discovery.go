@@ -45,7 +45,8 @@ func handleDiscovery(mux *http.ServeMux) {
 	// The API server asks for OpenAPI too, and does without it.
 	for _, path := range []string{"/apis/", "/openapi/"} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-			writeAnswer(w, answerStatus(http.StatusNotFound, "the server has no such path or method"))
+			writeAnswer(w, answerStatus(http.StatusNotFound,
+				refusal{Error: "the server has no such path or method"}))
 		})
 	}
 }

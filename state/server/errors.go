@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/state"
 )
 
@@ -35,7 +36,14 @@ var statuses = []struct {
 	{state.ErrInUse, http.StatusConflict},
 	{state.ErrArchived, http.StatusConflict},
 	{state.ErrNotFound, http.StatusNotFound},
+	// Not 503, for trying again betters nothing.
+	{state.ErrDamaged, http.StatusInternalServerError},
+	{state.ErrArchiveDamaged, http.StatusInternalServerError},
 }
+
+// reasonDamaged is the machine-readable reason of an answer about a state, a lock or outputs that can't be read. It is
+// the word for the class of a Run that meets it.
+const reasonDamaged = string(job.StateDamaged)
 
 // answerTo turns an error into an answer. The text of one that isn't listed stays in the log: it may name what is none
 // of the caller's business.
@@ -48,7 +56,7 @@ func answerTo(err error) answer {
 	}
 	for _, s := range statuses {
 		if errors.Is(err, s.err) {
-			return answerError(s.status, err.Error())
+			return answerRefusal(s.status, explained(s.err, err))
 		}
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
@@ -57,8 +65,29 @@ func answerTo(err error) answer {
 	return answerError(http.StatusServiceUnavailable, "the state can't be reached just now; try again")
 }
 
-func answerError(status int, text string) answer {
-	b, err := json.Marshal(map[string]string{"error": text})
+// refusal is the body of an answer that is an error.
+type refusal struct {
+	Error string `json:"error"`
+	// Reason is for programs, where the status doesn't tell enough.
+	Reason string `json:"reason,omitempty"`
+}
+
+// explained adds the reason that programs go by, and what a person can do.
+func explained(kind, err error) refusal {
+	if !errors.Is(kind, state.ErrDamaged) {
+		return refusal{Error: err.Error()}
+	}
+	return refusal{
+		Error: err.Error() + "; what can't be read is kept: plumbline state list WORKSPACE shows the versions, " +
+			"plumbline state repair WORKSPACE goes on from the newest that can be read",
+		Reason: reasonDamaged,
+	}
+}
+
+func answerError(status int, text string) answer { return answerRefusal(status, refusal{Error: text}) }
+
+func answerRefusal(status int, r refusal) answer {
+	b, err := json.Marshal(r)
 	if err != nil {
 		b = []byte(`{"error": "unknown"}`)
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -49,6 +50,9 @@ var personRoutes = []personRoute{
 		bigTimeout, 0, (*Server).pullVersion},
 	{"people_rollback", "POST " + personsWorkspace + "/state/rollback", []right{changesState},
 		bigTimeout, maxSmall, (*Server).rollback},
+	// A repair may take the lock from somebody who can't be known any more.
+	{"people_repair", "POST " + personsWorkspace + "/state/repair", []right{changesState, breaksLock},
+		bigTimeout, maxSmall, (*Server).repair},
 	{"people_lock_get", "GET " + personsWorkspace + "/lock", []right{seesLock},
 		requestTimeout, 0, (*Server).getLock},
 	{"people_lock_delete", "DELETE " + personsWorkspace + "/lock", []right{breaksLock},
@@ -121,25 +125,27 @@ var reasons = map[int]metav1.StatusReason{
 	http.StatusNotFound:              metav1.StatusReasonNotFound,
 	http.StatusConflict:              metav1.StatusReasonConflict,
 	http.StatusRequestEntityTooLarge: metav1.StatusReasonRequestEntityTooLarge,
+	http.StatusInternalServerError:   metav1.StatusReasonInternalError,
 	http.StatusServiceUnavailable:    metav1.StatusReasonServiceUnavailable,
 }
 
 // refusePerson says what answerTo says as Kubernetes says it: that is what kubectl and client-go show.
 func refusePerson(err error) answer {
 	a := answerTo(err)
-	var told struct{ Error string }
+	var told refusal
 	_ = json.Unmarshal(a.body, &told) // it is our own
-	return answerStatus(a.status, told.Error)
+	return answerStatus(a.status, told)
 }
 
-func answerStatus(code int, message string) answer {
+func answerStatus(code int, told refusal) answer {
 	b, err := json.Marshal(metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
-		Status:   metav1.StatusFailure, Message: message, Reason: reasons[code],
-		Code: int32(code), //nolint:gosec // an HTTP status
+		Status:   metav1.StatusFailure, Message: told.Error,
+		Reason: cmp.Or(metav1.StatusReason(told.Reason), reasons[code]),
+		Code:   int32(code), //nolint:gosec // an HTTP status
 	})
 	if err != nil {
-		return answerError(code, message)
+		return answerRefusal(code, told)
 	}
 	return answer{status: code, body: b}
 }

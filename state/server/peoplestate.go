@@ -67,6 +67,26 @@ func (s *Server) rollback(ctx context.Context, c call) (answer, error) {
 	return answerVersion(v, err)
 }
 
+func (s *Server) repair(ctx context.Context, c call) (answer, error) {
+	var asked people.Repair
+	if err := json.Unmarshal(c.body, &asked); err != nil {
+		return answer{}, fmt.Errorf("%w: reading why: %w", state.ErrInvalid, err)
+	}
+	by, err := c.actor(asked.Why)
+	if err != nil {
+		return answer{}, err
+	}
+	done, err := s.Service.Repair(ctx, c.uid, by)
+	if err != nil {
+		return answer{}, err
+	}
+	a, err := answerJSON(done)
+	if done.Version != nil {
+		a.version = *done.Version
+	}
+	return a, err
+}
+
 func (s *Server) breakLock(ctx context.Context, c call) (answer, error) {
 	by, err := c.actor(c.r.URL.Query().Get(people.QueryWhy))
 	if err != nil {

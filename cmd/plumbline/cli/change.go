@@ -77,6 +77,72 @@ func (t *tool) stateRollback() *cobra.Command {
 	return withWhy(c, &why)
 }
 
+func (t *tool) stateRepair() *cobra.Command {
+	var why string
+	var yes bool
+	c := &cobra.Command{
+		Use: "repair WORKSPACE", Short: "Go on from the newest version that can be read", Args: cobra.ExactArgs(1),
+		Long: "Go on from the newest version of the state that can be read, when the newest of all, its lock or its " +
+			"outputs are damaged.\n\nWhat can't be read is kept, and listed by state list. What was made between the two versions is " +
+			"not in the state any more: look at the next plan before you let it be applied. A lock whose record can't be " +
+			"read is taken from whoever holds it.",
+		RunE: t.onWorkspace(func(ctx context.Context, s *session, path string, args []string) error {
+			if err := s.tellDamage(ctx, path, args[0]); err != nil {
+				return err
+			}
+			if !yes {
+				if err := s.confirm("Go on from what can be read?"); err != nil {
+					return err
+				}
+			}
+			asked, err := json.Marshal(people.Repair{Why: why})
+			if err != nil {
+				return fmt.Errorf("encoding the request: %w", err)
+			}
+			body, err := raw(s.rest.Post().AbsPath(path + "/state/repair").Body(asked).Do(ctx))
+			if err != nil {
+				return err
+			}
+			return s.tellRepaired(body)
+		}),
+	}
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask")
+	return withWhy(c, &why)
+}
+
+// tellDamage says what a repair will meet.
+func (s *session) tellDamage(ctx context.Context, path, workspace string) error {
+	var list people.Versions
+	if err := s.getJSON(ctx, path+"/state/versions", &list); err != nil {
+		return err
+	}
+	fmt.Fprintln(s.Err, "The versions of", workspace, "that are kept, the newest first:")
+	if err := printVersions(s.Err, list.Versions, s.Clock.Now()); err != nil {
+		return err
+	}
+	fmt.Fprintln(s.Err, "Its lock:", s.describeLock(ctx, path))
+	return nil
+}
+
+func (s *session) tellRepaired(body []byte) error {
+	var done state.Repaired
+	if err := json.Unmarshal(body, &done); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	if len(done.Damaged) == 0 && done.Version == nil {
+		fmt.Fprintln(s.Out, "nothing is damaged; everything is as it was")
+		return nil
+	}
+	for _, key := range done.Damaged {
+		fmt.Fprintln(s.Out, "damaged, and kept:", key)
+	}
+	if v := done.Version; v != nil {
+		fmt.Fprintf(s.Out, "version %d is the newest now, serial %d, with the content of version %d\n",
+			v.Number, v.Serial, v.RollbackOf)
+	}
+	return nil
+}
+
 func (s *session) tellVersion(body []byte, err error) error {
 	if err != nil {
 		return err
@@ -101,7 +167,7 @@ func (t *tool) stateUnlock() *cobra.Command {
 			if err := s.getJSON(ctx, path+"/lock", &lock); err != nil {
 				return err
 			}
-			if !lock.Held {
+			if !lock.Held && lock.Damaged == "" {
 				fmt.Fprintln(s.Out, "nobody holds the lock")
 				return nil
 			}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/plumbline-dev/plumbline/state/people"
 )
 
 // Explain adds to an error what to do about it, where that is known.
@@ -25,6 +27,9 @@ func Explain(err error) string {
 			"-p '{\"spec\":{\"cancel\":true}}'. If its Pod is certainly dead: plumbline state unlock WORKSPACE --why ..."
 	case strings.Contains(text, "to be written: lineage"):
 		return text + "\nPull the newest state and begin with that, or overwrite it with --force."
+	case apierrors.ReasonForError(err) == people.ReasonDamaged:
+		return text + "\nLook what there is with: plumbline state list WORKSPACE. To go on from the newest version that can " +
+			"be read: plumbline state repair WORKSPACE --why ... (rollback, push --force and unlock work too)."
 	case apierrors.IsForbidden(err) && strings.Contains(text, "needs the right"):
 		return text + "\nA Role can grant it: see docs/people.md"
 	case apierrors.IsUnauthorized(err):

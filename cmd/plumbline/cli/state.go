@@ -3,9 +3,11 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -20,8 +22,8 @@ import (
 
 func (t *tool) state() *cobra.Command {
 	c := &cobra.Command{Use: "state", Short: "The state of a Workspace, its versions and its lock"}
-	c.AddCommand(t.stateList(), t.stateShow(), t.statePull(), t.statePush(), t.stateRollback(), t.stateUnlock(),
-		t.stateUnsaved())
+	c.AddCommand(t.stateList(), t.stateShow(), t.statePull(), t.statePush(), t.stateRollback(), t.stateRepair(),
+		t.stateUnlock(), t.stateUnsaved())
 	return c
 }
 
@@ -77,8 +79,12 @@ func printVersions(out io.Writer, versions []state.Version, now time.Time) error
 
 func note(v state.Version) string {
 	switch {
+	case v.Damaged != "":
+		return "can't be read: " + v.Damaged
 	case v.CopyOf > 0:
-		return fmt.Sprintf("copy of %d: the lock was taken over", v.CopyOf)
+		return fmt.Sprintf("copy of %d", v.CopyOf)
+	case len(v.Replaces) > 0:
+		return fmt.Sprintf("in place of %d, which can't be read: %s", v.Replaces, v.Why)
 	case v.RollbackOf > 0:
 		return fmt.Sprintf("rollback to %d: %s", v.RollbackOf, v.Why)
 	case v.Person != "":
@@ -174,6 +180,8 @@ func (s *session) describeLock(ctx context.Context, path string) string {
 
 func lockText(lock state.LockStatus, now time.Time) string {
 	switch {
+	case lock.Damaged != "":
+		return "unknown, for its record can't be read: " + lock.Damaged
 	case !lock.Held && lock.Forced != "":
 		return fmt.Sprintf("free; %s took it: %s", lock.Forced, lock.Why)
 	case !lock.Held:
@@ -209,7 +217,7 @@ func (t *tool) statePull() *cobra.Command {
 				return err
 			}
 			if file != "" {
-				return os.WriteFile(file, data, 0o600)
+				return writePrivate(file, data)
 			}
 			_, err = s.Out.Write(data)
 			return err
@@ -218,4 +226,24 @@ func (t *tool) statePull() *cobra.Command {
 	c.Flags().Uint64Var(&version, "version", 0, "the version's number; the newest otherwise")
 	c.Flags().StringVarP(&file, "output", "o", "", "the file to write, readable by you alone; standard output otherwise")
 	return c
+}
+
+// writePrivate writes a file that its owner alone can read, also in place of one that others can: the former one's mode
+// would stay, and a link would lead elsewhere.
+func writePrivate(file string, data []byte) error {
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return os.WriteFile(file, data, 0o600) // a pipe or a device, which isn't replaced
+	}
+	beside, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // of mode 0600
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", file, err)
+	}
+	_, err = beside.Write(data)
+	if err = errors.Join(err, beside.Close()); err == nil {
+		err = os.Rename(beside.Name(), file)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("writing %s: %w", file, err), os.Remove(beside.Name()))
+	}
+	return nil
 }

@@ -36,6 +36,8 @@ const (
 	// cleanupTimeout is for what is done after a caller's own deadline.
 	cleanupTimeout = 10 * time.Second
 	page           = 500
+	// minRoom is for gzip's own words.
+	minRoom = 64
 )
 
 // Store is a state.Store of Secrets in one namespace.
@@ -190,7 +192,8 @@ func (s *Store) head(ctx context.Context, key string) (*corev1.Secret, error) {
 		return nil, fmt.Errorf("reading secret %s: %w", headName(key), err)
 	}
 	if head.Annotations[annotationKey] != key {
-		return nil, fmt.Errorf("reading secret %s: %w: it is not of the key it is named after", headName(key), state.ErrDamaged)
+		return nil, fmt.Errorf("reading secret %s: %w: it is not of the key it is named after",
+			head.Name, state.ErrDamaged)
 	}
 	return head, nil
 }
@@ -307,6 +310,7 @@ func usable(ctx context.Context, key string) error {
 // pack puts data into gzip's form, for its checksum; what is sealed isn't compressed, for that only costs time.
 func pack(data []byte) ([]byte, error) {
 	var b bytes.Buffer
+	b.Grow(len(data) + len(data)/1000 + minRoom) // as much as it takes when nothing packs
 	w, err := gzip.NewWriterLevel(&b, level(data))
 	if err != nil {
 		return nil, fmt.Errorf("packing: %w", err)
