@@ -20,7 +20,7 @@ func TestADamagedStateHasItsOwnClass(t *testing.T) {
 			b := newBench(t)
 			b.state.answer = func(string, string, int) int { return http.StatusInternalServerError }
 			b.state.reason = job.StateDamaged
-			r := &run{Config: b.cfg, stderr: &tail{}, said: &stream{errors: []diagnostic{{Summary: says}}, errorTotal: 1}}
+			r := &run{Config: b.cfg, stderr: &tail{}, said: &stream{errors: judge([]diagnostic{{Summary: says}})}}
 			r.proxy = b.proxy()
 			body := map[string]string{"LOCK": lock1}[method]
 			if got, _ := b.ask(r.proxy, method, "", body); got != http.StatusInternalServerError || len(b.state.asked) != 1 {
