@@ -22,8 +22,8 @@ const (
 const (
 	// ReasonPending: the Run waits for another Run of its Workspace, or for something its inputs name.
 	ReasonPending = "Pending"
-	// ReasonRefused: the API server, an admission policy or a webhook refuses what the Run's launch needs; it is tried
-	// again. A quota's refusal has the class QuotaExceeded for its reason.
+	// ReasonRefused: the API server, an admission policy or a webhook refuses what the Run's launch needs, the Run itself,
+	// or the outputs' Secret; it is tried again. A quota's refusal has the class QuotaExceeded for its reason.
 	ReasonRefused = "Refused"
 	// ReasonLaunching: the Pod is created, and has not been running for a while yet.
 	ReasonLaunching = "Launching"

@@ -340,6 +340,9 @@ type WorkspaceStatus struct {
 	// was restored from a backup.
 	// +optional
 	UID string `json:"uid,omitempty"`
+	// outputsSecretName is the Secret in which the outputs of the last apply stand.
+	// +optional
+	OutputsSecretName string `json:"outputsSecretName,omitempty"`
 	// failures counts the failed Runs since the last success, change or rerun.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`

@@ -270,3 +270,28 @@ func TestDigestOutputs(t *testing.T) {
 		t.Error("different data has one digest")
 	}
 }
+
+// TestSecretKey: a Secret's key may have letters, digits, dots, dashes and underscores, and 253 of them.
+func TestSecretKey(t *testing.T) {
+	keys := regexp.MustCompile(`^[-._a-zA-Z0-9]{1,253}$`)
+	long := strings.Repeat("ñ", 200)
+	seen := map[string]string{}
+	for _, test := range []struct{ name, want string }{
+		{"port", "port"},
+		{"a-B_9", "a-B_9"},
+		{"año", "a.c3.b1o"},
+		{"ñ", ".c3.b1"},
+		{"出力", ".e5.87.ba.e5.8a.9b"},
+		{long, ""},
+		{long + "a", ""},
+	} {
+		got := SecretKey(test.name)
+		if test.want != "" && got != test.want || !keys.MatchString(got) || strings.HasPrefix(got, "..") {
+			t.Errorf("%s: got %q", test.name, got)
+		}
+		if other, taken := seen[got]; taken {
+			t.Errorf("%s and %s are both %s", test.name, other, got)
+		}
+		seen[got] = test.name
+	}
+}

@@ -8,18 +8,27 @@ import (
 	"strings"
 )
 
-// Max is the longest name or label value that is made here.
-const Max = 63
+// Max is the longest name or label value that is made here, but for names of objects that are in no label and in no
+// host name: MaxObject.
+const (
+	Max       = 63
+	MaxObject = 253
+)
 
 const hashLength = 8
 
 // Join is base-suffix, or base cut, a hash of the whole, and suffix. A suffix that leaves no room is cut too.
-func Join(base, suffix string) string {
+func Join(base, suffix string) string { return join(base, suffix, Max) }
+
+// JoinObject is Join for a name that may be as long as an object's.
+func JoinObject(base, suffix string) string { return join(base, suffix, MaxObject) }
+
+func join(base, suffix string, limit int) string {
 	full := base + "-" + suffix
-	if len(full) <= Max {
+	if len(full) <= limit {
 		return full
 	}
-	room := Max - len(suffix) - hashLength - 2
+	room := limit - len(suffix) - hashLength - 2
 	if room < 1 {
 		return Label(full)
 	}

@@ -64,3 +64,14 @@ func TestLabel(t *testing.T) {
 		})
 	}
 }
+
+func TestJoinObjectLeavesLongNamesAlone(t *testing.T) {
+	long := strings.Repeat("a", 245)
+	if got := JoinObject(long, "outputs"); got != long+"-outputs" {
+		t.Errorf("got %q", got)
+	}
+	got := JoinObject(long+"b", "outputs")
+	if len(got) > MaxObject || !strings.HasSuffix(got, "-outputs") || got == JoinObject(long+"c", "outputs") {
+		t.Errorf("got %q", got)
+	}
+}

@@ -32,8 +32,7 @@ var (
 func (r *Reconciler) act(ctx context.Context, in Input, d Decision) (released bool, err error) {
 	switch d.Do {
 	case Create:
-		// The outputs of the last Run come first: where the next one is always due already, there is no other time.
-		return false, errors.Join(r.outputs(ctx, in), r.create(ctx, in, d))
+		return false, r.create(ctx, in, d)
 	case Cancel:
 		return false, r.cancel(ctx, in.Active)
 	case Dismantle:
@@ -45,18 +44,25 @@ func (r *Reconciler) act(ctx context.Context, in Input, d Decision) (released bo
 			"the infrastructure is left as it is, and the state is kept")
 		return true, r.release(ctx, in.Workspace)
 	}
-	return false, r.outputs(ctx, in)
+	return false, nil
 }
 
 // visible turns an error that users can do something about into what the Workspace says.
 func visible(d Decision, err error) (Decision, error) {
+	blocked := Decision{Do: Wait, Blocked: true}
+	refusal, is := errors.AsType[*refusedError](err)
 	switch {
+	case is:
+		blocked.Reason = refusal.reason
 	case errors.Is(err, errState):
-		return Decision{Do: Wait, Reason: string(job.StateUnavailable), Message: err.Error()}, err
+		blocked.Reason = string(job.StateUnavailable)
 	case errors.Is(err, errNotOurs):
-		return Decision{Do: Wait, Reason: v1alpha1.ReasonNameConflict, Message: err.Error()}, err
+		blocked.Reason = v1alpha1.ReasonNameConflict
+	default:
+		return d, err
 	}
-	return d, err
+	blocked.Message = err.Error()
+	return blocked, err
 }
 
 // create makes the Run. Its name follows from its cause, so that the same decision taken twice makes one Run.
@@ -70,7 +76,7 @@ func (r *Reconciler) create(ctx context.Context, in Input, d Decision) error {
 		return r.recognize(ctx, in.Workspace, run)
 	}
 	if err != nil {
-		return fmt.Errorf("creating Run: %w", err)
+		return refused("creating Run", err)
 	}
 	if d.Unlock != "" {
 		r.Recorder.Eventf(in.Workspace, run, corev1.EventTypeNormal, "Unlocking", "Unlock",

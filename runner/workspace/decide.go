@@ -34,6 +34,8 @@ type Input struct {
 	Lies *v1alpha1.StatePlace
 	// Unlocks are the IDs of locks whose release has a Run.
 	Unlocks map[string]bool
+	// Delivery is why the outputs of the last apply don't stand in their Secret.
+	Delivery Delivery
 	// Invalid says what of the spec is wrong that the API server could not know.
 	Invalid string
 	// Tick is the schedule's newest tick that no Run was made for; zero for none. NextTick is the first in the future.
@@ -80,6 +82,8 @@ type Decision struct {
 	At time.Time
 	// Reason and Message say what the Workspace waits for when that isn't just the time of At.
 	Reason, Message string
+	// Blocked: what stands in the way has nothing to do with how the last Run ended.
+	Blocked bool
 	// Stalled: nothing will happen by itself.
 	Stalled bool
 }

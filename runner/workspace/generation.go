@@ -63,7 +63,9 @@ func meanwhile(in Input, c metav1.Condition) metav1.Condition {
 // lasting tells whether a Run that goes on leaves Ready as it was.
 func lasting(c metav1.Condition) bool {
 	return c.Status == metav1.ConditionTrue || c.Status == metav1.ConditionFalse &&
-		slices.Contains([]string{v1alpha1.ReasonNameConflict, string(job.StateUnavailable)}, c.Reason)
+		slices.Contains([]string{
+			v1alpha1.ReasonNameConflict, v1alpha1.ReasonRefused, string(job.QuotaExceeded), string(job.StateUnavailable),
+		}, c.Reason)
 }
 
 // ahead is what Ready says when something else is asked for than was applied: a Run follows, unless they are suspended.

@@ -2,8 +2,10 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,7 +22,59 @@ import (
 const (
 	labelOutputs      = "plumbline.dev/outputs"
 	annotationOutputs = "plumbline.dev/outputs-digest"
+	// annotationRead is the digest that the Run told which read the outputs: a driver of another release may count
+	// otherwise, and equal outputs are not to be fetched at each look.
+	annotationRead = "plumbline.dev/outputs-read"
 )
+
+// refusedPause is when an outputs' Secret that was refused is tried again: nobody says when a quota or a webhook would
+// take it.
+const refusedPause = 30 * time.Second
+
+// Delivery is why the outputs of the last apply don't stand in their Secret; empty if they do, or there are none yet.
+type Delivery struct {
+	// Reason and Message are what Ready says.
+	Reason, Message string
+	// Again is when to try again; zero for not by time alone.
+	Again time.Duration
+}
+
+// deliver hands the outputs on. It comes before the next Run is made: where one is always due already, there is no
+// other time. An error is of the surroundings, and is to be tried again soon; a Workspace whose outputs were delivered
+// before stays Ready meanwhile.
+func (r *Reconciler) deliver(ctx context.Context, in Input) (Delivery, error) {
+	err := r.outputs(ctx, in)
+	if err == nil {
+		return Delivery{}, nil
+	}
+	if e, ok := errors.AsType[*refusedError](err); ok {
+		return Delivery{e.reason, e.Error(), refusedPause}, nil
+	}
+	switch {
+	case errors.Is(err, errNotOurs):
+		return Delivery{v1alpha1.ReasonNameConflict, err.Error(), refusedPause}, nil
+	case delivered(in):
+		return Delivery{}, err
+	case errors.Is(err, errState):
+		return Delivery{Reason: string(job.StateUnavailable), Message: err.Error()}, err
+	}
+	return Delivery{Reason: v1alpha1.ReasonProgressing, Message: err.Error()}, err
+}
+
+// delivered tells whether the Workspace was called Ready after its last apply.
+func delivered(in Input) bool {
+	c, a := readyNow(in.Workspace), in.Workspace.Status.Applied
+	return c != nil && c.Status == metav1.ConditionTrue && a != nil && a.Run == in.Last.Name
+}
+
+// undelivered is what Ready says as long as the outputs don't stand in their Secret.
+func undelivered(d Delivery, c metav1.Condition) metav1.Condition {
+	c.Reason, c.Message = d.Reason, d.Message
+	if d.Reason == v1alpha1.ReasonProgressing {
+		c.Status = metav1.ConditionUnknown
+	}
+	return c
+}
 
 // outputs makes the outputs' Secret say what the last apply said. A Secret that was edited or deleted by hand is made
 // anew. A Run that changed nothing read no outputs, so then the Secret has only to agree with itself.
@@ -33,13 +87,17 @@ func (r *Reconciler) outputs(ctx context.Context, in Input) error {
 	if err != nil {
 		return err
 	}
-	same, err := intact(secret, in.Last.Status.OutputsDigest)
+	want := in.Last.Status.OutputsDigest
+	same, err := intact(secret, want)
 	if err != nil || same {
 		return err
 	}
 	values, err := r.State.Outputs(ctx, w.Namespace, w.Name)
 	if err != nil {
 		return fmt.Errorf("%w: reading outputs: %w", errState, err)
+	}
+	if want != "" {
+		secret.Annotations = merge(secret.Annotations, map[string]string{annotationRead: want})
 	}
 	return r.writeOutputs(ctx, w, secret, job.SecretData(values))
 }
@@ -53,7 +111,7 @@ func outputsName(w *v1alpha1.Workspace) string {
 	if w.Spec.Outputs != nil && w.Spec.Outputs.SecretName != "" {
 		return w.Spec.Outputs.SecretName
 	}
-	return names.Join(w.Name, "outputs")
+	return names.JoinObject(w.Name, "outputs")
 }
 
 // outputsSecret reads the Secret; one without a resource version stands for none.
@@ -82,7 +140,8 @@ func intact(s *corev1.Secret, want string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return digest == s.Annotations[annotationOutputs] && (want == "" || want == digest), nil
+	wanted := want == "" || want == digest || want == s.Annotations[annotationRead]
+	return wanted && digest == s.Annotations[annotationOutputs], nil
 }
 
 func (r *Reconciler) writeOutputs(ctx context.Context, w *v1alpha1.Workspace, s *corev1.Secret,
@@ -105,7 +164,7 @@ func (r *Reconciler) writeOutputs(ctx context.Context, w *v1alpha1.Workspace, s 
 		err = r.Client.Update(ctx, s)
 	}
 	if err != nil {
-		return fmt.Errorf("writing outputs to Secret %q: %w", s.Name, err)
+		return refused(fmt.Sprintf("writing outputs to Secret %q", s.Name), err)
 	}
 	return nil
 }

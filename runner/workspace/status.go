@@ -30,6 +30,9 @@ func summarize(in Input, d Decision) {
 	toggle(in.Workspace, v1alpha1.ConditionReconciling, reconciling(in, d, ready))
 	toggle(in.Workspace, v1alpha1.ConditionStalled, stall(d))
 	s.WaitingFor = waitingFor(in, d)
+	if in.Active == nil && in.Workspace.DeletionTimestamp == nil && applied(in.Last) && in.Delivery.Reason == "" {
+		s.OutputsSecretName = outputsName(in.Workspace)
+	}
 	if d.Do == Wait && in.Active == nil {
 		s.NextRunTime = nextRunTime(in, d)
 	}
@@ -176,6 +179,8 @@ func readiness(in Input, d Decision) metav1.Condition {
 		return ahead(in, d, c)
 	case in.Last == nil:
 		return unknown(old, in.Workspace)
+	case in.Delivery.Reason != "":
+		return undelivered(in.Delivery, c)
 	}
 	return good(in.Last)
 }
@@ -185,10 +190,10 @@ func unanswered(d Decision) bool { return d.Do == Create || d.Reason == v1alpha1
 
 // blocked: something stands in the way that has nothing to do with how the last Run ended.
 func blocked(in Input, d Decision) bool {
-	switch d.Reason {
-	case v1alpha1.ReasonNameConflict, string(job.StateUnavailable):
+	switch {
+	case d.Blocked:
 		return true
-	case v1alpha1.ReasonSuspended:
+	case d.Reason == v1alpha1.ReasonSuspended:
 		return in.Last == nil && in.Workspace.Status.Applied == nil
 	}
 	return in.Invalid != "" && in.Active == nil || in.Missing != "" && in.Active == nil && d.Do == Wait
@@ -254,6 +259,8 @@ func reconciling(in Input, d Decision, ready metav1.Condition) *metav1.Condition
 		c.Reason, c.Message = v1alpha1.ReasonProgressing, progress(in.Active)
 	case d.Do != Wait:
 		c.Reason, c.Message = v1alpha1.ReasonProgressing, change(in, d)
+	case in.Delivery.Reason != "":
+		c.Reason, c.Message = in.Delivery.Reason, in.Delivery.Message
 	case in.Last != nil && !succeeded(in.Last) && !d.At.IsZero():
 		c.Reason = v1alpha1.ReasonRetrying
 		c.Message = fmt.Sprintf("attempt %d failed; the next one starts at %s", in.Last.Spec.Attempt,

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/tools/events"
@@ -59,31 +60,45 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	d := Next(in)
+	var late error
+	if d.Do == Wait || d.Do == Create {
+		in.Delivery, late = r.deliver(ctx, in)
+	}
 	released, err := r.act(ctx, in, d)
 	if released {
 		return ctrl.Result{}, err
 	}
 	d, err = visible(d, err)
-	return r.conclude(ctx, in, d, err)
+	again, err := r.conclude(ctx, in, d, err)
+	return ctrl.Result{RequeueAfter: again}, errors.Join(err, late)
 }
 
-// conclude writes the status once, tells about it, and tidies up when nothing else is to be done.
-func (r *Reconciler) conclude(ctx context.Context, in Input, d Decision, acted error) (ctrl.Result, error) {
+// conclude writes the status once, tells about it, and tidies up when nothing else is to be done. It returns when to
+// look again.
+func (r *Reconciler) conclude(ctx context.Context, in Input, d Decision, acted error) (time.Duration, error) {
 	before := in.Workspace.DeepCopy()
 	summarize(in, d)
 	if err := r.patch(ctx, before, in.Workspace); err != nil {
-		return ctrl.Result{}, errors.Join(acted, err)
+		return 0, errors.Join(acted, err)
 	}
 	r.announce(before, in.Workspace)
 	if acted != nil {
-		return ctrl.Result{}, acted
+		return 0, acted
 	}
 	if in.Active == nil && (d.Do == Wait || d.Do == Create) {
 		if err := r.prune(ctx, in); err != nil {
-			return ctrl.Result{}, err
+			return 0, err
 		}
 	}
-	return ctrl.Result{RequeueAfter: until(in, d)}, nil
+	return soonest(until(in, d), in.Delivery.Again), nil
+}
+
+// soonest is the shorter of two waits, of which zero is for ever.
+func soonest(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 func (r *Reconciler) patch(ctx context.Context, before, after *v1alpha1.Workspace) error {
