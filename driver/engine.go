@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -95,35 +94,6 @@ func (r *run) findEngine() (string, error) {
 		}
 	}
 	return "", invalid("the runner image has neither terraform nor tofu in %s", r.Paths.Engines)
-}
-
-// writeCLIConfig writes Terraform's own configuration. It is JSON, which both engines read in a file that is named so.
-func (r *run) writeCLIConfig() (string, error) {
-	b, err := json.Marshal(cliConfig(r.Params.PluginMirror))
-	if err != nil {
-		return "", fmt.Errorf("writing CLI configuration: %w", err)
-	}
-	path := filepath.Join(r.Paths.Temp, "plumbline.tfrc.json")
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		return "", fmt.Errorf("writing CLI configuration: %w", err)
-	}
-	return path, nil
-}
-
-func cliConfig(m job.PluginMirror) map[string]any {
-	type block map[string]any
-	sources := block{}
-	if _, err := os.Stat(m.Path); m.Path != "" && err == nil {
-		// Terraform takes a mirror folder that isn't there for an error, even if the provider is elsewhere.
-		sources["filesystem_mirror"] = []block{{"path": m.Path}}
-	}
-	if m.URL != "" {
-		sources["network_mirror"] = []block{{"url": m.URL}}
-	}
-	if m.Direct || len(sources) == 0 {
-		sources["direct"] = []block{{}}
-	}
-	return block{"provider_installation": sources, "disable_checkpoint": true}
 }
 
 func (r *run) initialize(ctx context.Context, _ *pace) error {

@@ -235,12 +235,23 @@ func TestEnvironment(t *testing.T) {
 
 func TestCLIConfig(t *testing.T) {
 	dir := t.TempDir()
+	full := tree(t, map[string]string{
+		"registry.terraform.io/hashicorp/aws/5.1.0/linux_amd64/terraform-provider-aws": "",
+		"example.com/team/dns/terraform-provider-dns_1.0.0_linux_amd64.zip":            "", "README": "", "a/b/c": "no folder",
+	})
 	tests := []struct {
 		name   string
 		mirror job.PluginMirror
 		want   string
 	}{
 		{"nothing", job.PluginMirror{}, `{"direct":[{}]}`},
+		{"what the folder has is asked of nobody else", job.PluginMirror{Path: full, URL: "https://m/", Direct: true},
+			`{"direct":[{"exclude":["example.com/team/dns","registry.terraform.io/hashicorp/aws"]}],` +
+				`"filesystem_mirror":[{"path":"` + full + `"}],"network_mirror":[{` +
+				`"exclude":["example.com/team/dns","registry.terraform.io/hashicorp/aws"],"url":"https://m/"}]}`},
+		{"what the network mirror has is asked of no registry",
+			job.PluginMirror{URL: "https://m/", Include: []string{"hashicorp/*"}, Direct: true},
+			`{"direct":[{"exclude":["hashicorp/*"]}],"network_mirror":[{"include":["hashicorp/*"],"url":"https://m/"}]}`},
 		{"folder", job.PluginMirror{Path: dir}, `{"filesystem_mirror":[{"path":"` + dir + `"}]}`},
 		{"folder that isn't there", job.PluginMirror{Path: dir + "/no"}, `{"direct":[{}]}`},
 		{"all", job.PluginMirror{Path: dir, URL: "https://m/", Direct: true},

@@ -135,3 +135,18 @@ func TestRealEngineLog(t *testing.T) {
 		}
 	})
 }
+
+// TestRealMirror: what the mirror folder has is not looked for elsewhere, though other places may be asked.
+func TestRealMirror(t *testing.T) {
+	withEngines(t, func(t *testing.T, b *bench) {
+		b.mirror()
+		b.cfg.Params.PluginMirror.Direct = true
+		b.cfg.Params.PluginMirror.URL = "https://127.0.0.1:1/" // nobody is there
+		b.env["HTTPS_PROXY"] = "http://127.0.0.1:1"
+		b.cfg.Params.PassEnv = append(b.cfg.Params.PassEnv, "HTTPS_PROXY")
+		b.file("main.tf", "resource \"time_static\" \"a\" {}\n")
+		if got := b.run(t.Context()); got.Class != job.Applied {
+			t.Errorf("%s: %s", got.Class, got.Message)
+		}
+	})
+}

@@ -61,7 +61,10 @@ type RunnerClassSpec struct {
 	Vault *VaultServer `json:"vault,omitempty"`
 }
 
-// PluginMirror is where terraform init finds providers, asked in this order: path, url, the registry.
+// PluginMirror is where terraform init finds providers: in path, or else from url, or else from their own registries. A
+// provider that is in path is looked for nowhere else, in any version; one that include names is not asked of a registry.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.include) || has(self.url)",message="include says what url has: set url, or leave include out"
 type PluginMirror struct {
 	// path of a filesystem mirror in the runner image.
 	// +optional
@@ -73,6 +76,14 @@ type PluginMirror struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^https://.*/$`
 	URL string `json:"url,omitempty"`
+	// include names what url has, such as hashicorp/* or example.com/team/dns: other providers are not asked of it, and
+	// these of no registry. When empty, url and the registries are asked for all that path lacks.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^([A-Za-z0-9.:-]+/)?([A-Za-z0-9_-]+|\*)/([A-Za-z0-9_-]+|\*)$`
+	Include []string `json:"include,omitempty"`
 	// direct lets terraform ask the providers' own registries for what the mirrors lack.
 	// +optional
 	Direct bool `json:"direct,omitempty"`

@@ -125,11 +125,13 @@ type Timeouts struct {
 	Grace time.Duration `json:"grace"`
 }
 
-// PluginMirror is where providers come from: a folder, a network mirror, the registries.
+// PluginMirror is where providers come from: a folder, or else a network mirror, or else the registries.
 type PluginMirror struct {
-	Path   string `json:"path,omitempty"`
-	URL    string `json:"url,omitempty"`
-	Direct bool   `json:"direct,omitempty"`
+	Path string `json:"path,omitempty"`
+	URL  string `json:"url,omitempty"`
+	// Include are patterns of what URL has; empty for not known.
+	Include []string `json:"include,omitempty"`
+	Direct  bool     `json:"direct,omitempty"`
 }
 
 // State is how the state service is reached.

@@ -154,7 +154,7 @@ func params(in Input, t merged) job.Params {
 	}
 	aboutState(in, &p)
 	if m := in.Class.Spec.PluginMirror; m != nil {
-		p.PluginMirror = job.PluginMirror{Path: m.Path, URL: m.URL, Direct: m.Direct}
+		p.PluginMirror = job.PluginMirror{Path: m.Path, URL: m.URL, Include: m.Include, Direct: m.Direct}
 	}
 	return p
 }
