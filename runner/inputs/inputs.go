@@ -50,7 +50,27 @@ func Bundle(ctx context.Context, live client.Reader, w *v1alpha1.Workspace) (ren
 	if in.Backend, err = r.backend(ctx); err != nil {
 		return render.Bundle{}, err
 	}
-	return render.Files(in)
+	bundle, err := render.Files(in)
+	if err != nil { // rendering reads nothing: what it can't do is the spec's fault
+		return render.Bundle{}, invalid("%v", err)
+	}
+	return bundle, nil
+}
+
+// Mounted returns a *MissingError when a Secret is missing that a Pod of the Workspace mounts, whatever its files are:
+// the Pod would wait for it.
+func Mounted(ctx context.Context, live client.Reader, w *v1alpha1.Workspace) error {
+	r := resolver{live: live, workspace: w}
+	for _, c := range w.Spec.Credentials {
+		if c.SecretRef == nil {
+			continue
+		}
+		if _, err := r.secret(ctx, c.SecretRef.Name, fmt.Sprintf("credential %q", c.Name)); err != nil {
+			return err
+		}
+	}
+	_, err := r.backend(ctx)
+	return err
 }
 
 type resolver struct {

@@ -17,6 +17,7 @@ import (
 	"github.com/plumbline-dev/plumbline/runner/inputs"
 	"github.com/plumbline-dev/plumbline/runner/names"
 	"github.com/plumbline-dev/plumbline/runner/pod"
+	"github.com/plumbline-dev/plumbline/runner/render"
 )
 
 // missingPatience is when to look again for something missing, should its appearance go unseen.
@@ -120,21 +121,40 @@ func (r *Reconciler) adopt(ctx context.Context, in Input) error {
 	return nil
 }
 
-// secret makes sure that the Secret with the Run's files exists, and returns its name and what it has to hold. A
-// destruction whose inputs are gone uses those of the last apply.
+// secret makes sure that the Secret with the Run's files exists, and returns its name and what it holds. A destruction
+// uses the files of the last apply where the present inputs are missing, wrong, or refused by Terraform; a failed read is
+// none of these.
 func (r *Reconciler) secret(ctx context.Context, in Input) (name string, holds content, err error) {
 	bundle, err := inputs.Bundle(ctx, r.Live, in.Workspace)
-	if err != nil {
-		if !fallsBack(in) {
-			return "", content{}, err
+	if err == nil {
+		if err = refusedInputs(in, bundle.Digest); err == nil {
+			return r.filesOf(ctx, in, bundle)
 		}
-		applied := in.Workspace.Status.Applied
-		name = SecretName(in.Workspace.Name, applied.InputsDigest, applied.FilesDigest)
-		if exists, lookErr := r.owns(ctx, in.Workspace, name); lookErr != nil || !exists {
-			return "", content{}, errors.Join(err, lookErr)
-		}
-		return name, content{applied.InputsDigest, applied.FilesDigest}, nil
 	}
+	if !fallsBack(in) || !unusable(err) {
+		return "", content{}, err
+	}
+	// What the Pod mounts beside the files is as it is now.
+	if missing := inputs.Mounted(ctx, r.Live, in.Workspace); missing != nil {
+		return "", content{}, missing
+	}
+	applied := in.Workspace.Status.Applied
+	name = SecretName(in.Workspace.Name, applied.InputsDigest, applied.FilesDigest)
+	if exists, lookErr := r.owns(ctx, in.Workspace, name); lookErr != nil || !exists {
+		return "", content{}, errors.Join(err, lookErr)
+	}
+	return name, content{applied.InputsDigest, applied.FilesDigest}, nil
+}
+
+// unusable tells inputs that are missing or wrong from inputs that could not be read.
+func unusable(err error) bool {
+	var missing *inputs.MissingError
+	var invalid *inputs.InvalidError
+	return errors.As(err, &missing) || errors.As(err, &invalid)
+}
+
+// filesOf makes the Secret of a bundle unless it is there.
+func (r *Reconciler) filesOf(ctx context.Context, in Input, bundle render.Bundle) (name string, holds content, err error) {
 	holds = content{bundle.Digest, bundle.FilesDigest}
 	name = SecretName(in.Workspace.Name, bundle.Digest, bundle.FilesDigest)
 	exists, err := r.owns(ctx, in.Workspace, name)

@@ -47,6 +47,8 @@ type Input struct {
 	OtherPod string
 	// Lingering are Pods whose driver has ended, and a container that was injected beside it has not.
 	Lingering []*corev1.Pod
+	// Ended are the Workspace's finished Runs, oldest first.
+	Ended []v1alpha1.Run
 	// Lies is where the Workspace's state lies; nil for nowhere yet.
 	Lies *v1alpha1.StatePlace
 	// Sequence is the Run's number, should it end now.

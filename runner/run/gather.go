@@ -36,7 +36,8 @@ func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (Inpu
 		return Input{}, err
 	}
 	if in.Workspace != nil {
-		in.Lies = StateLies(in.Workspace, Ended(in.Workspace, AllBelieved(in.Workspace, runs.Items)))
+		in.Ended = Ended(in.Workspace, AllBelieved(in.Workspace, runs.Items))
+		in.Lies = StateLies(in.Workspace, in.Ended)
 	}
 	in.Sequence = following(in.Workspace, runs.Items)
 	return in, r.unrecorded(ctx, &in)

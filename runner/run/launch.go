@@ -50,12 +50,20 @@ func unprepared(in Input, err error) (Decision, error) {
 		return onRefusal(in, no), nil
 	case errors.As(err, &invalid), errors.Is(err, errMoved):
 		return Decision{Do: Finish, Class: job.ConfigInvalid, Message: err.Error()}, nil
-	case errors.As(err, &missing), errors.Is(err, errNotOurs):
-		d := pending(err.Error())
-		d.Recheck = missingPatience
-		return d, nil
+	case errors.As(err, &missing):
+		return Decision{Do: Note, Reason: missing.Reason, Message: err.Error() + remedy(in), Recheck: missingPatience}, nil
+	case errors.Is(err, errNotOurs):
+		return Decision{Do: Note, Reason: v1alpha1.ReasonNameConflict, Message: err.Error(), Recheck: missingPatience}, nil
 	}
 	return Decision{}, err
+}
+
+// remedy is what to do about something missing that nobody will make again by themselves.
+func remedy(in Input) string {
+	if in.Run.Spec.Trigger.Kind != v1alpha1.TriggerDeletion {
+		return ""
+	}
+	return ": nothing can be destroyed without it; make it again, or set spec.deletionPolicy to Orphan to leave what exists"
 }
 
 // taken looks at what has the Pod's name already.

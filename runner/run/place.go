@@ -120,7 +120,26 @@ func (r *Reconciler) places(ctx context.Context, in Input) (places, error) {
 	return places{wanted: wanted}, nil
 }
 
-// fallsBack tells whether a Run may use the files of the last apply when its inputs are gone.
+// refusedInputs is an error when Terraform has refused the inputs that a destruction would be given, and they are others
+// than those of the last apply.
+func refusedInputs(in Input, digest string) error {
+	if !fallsBack(in) || in.Workspace.Status.Applied.InputsDigest == digest {
+		return nil
+	}
+	for _, r := range slices.Backward(in.Ended) {
+		if r.Status.StartedAt == nil || r.Status.InputsDigest != digest {
+			continue
+		}
+		if job.Class(r.Status.Class) != job.ConfigInvalid {
+			return nil
+		}
+		return &inputs.InvalidError{What: fmt.Sprintf("Terraform refused the present inputs in Run %s, and the files of "+
+			"the last apply are gone: %s", r.Name, r.Status.Message)}
+	}
+	return nil
+}
+
+// fallsBack tells whether a Run may use the files of the last apply when its inputs are of no use.
 func fallsBack(in Input) bool {
 	return in.Run.Spec.Operation == v1alpha1.OperationDestroy && in.Workspace.Status.Applied != nil && stays(in)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
@@ -153,13 +154,21 @@ func destroying(in Input) Decision {
 // destroyAgain tells whether there is a reason to try at once.
 func destroyAgain(in Input, last *v1alpha1.Run) bool {
 	edited := last.Status.WorkspaceGeneration < in.Workspace.Generation
-	return unlock(in) || rerun(in) || edited || succeeded(last) && !inVain(in)
+	return unlock(in) || rerun(in) || edited || succeeded(last) && !inVain(in) || refusedByTerraform(in, last)
+}
+
+// refusedByTerraform tells whether the engine refused what the destruction was given, and what was applied last is still to be
+// tried: the next Run is given that.
+func refusedByTerraform(in Input, last *v1alpha1.Run) bool {
+	applied := in.Workspace.Status.Applied
+	return applied != nil && last.Status.StartedAt != nil && job.Class(last.Status.Class) == job.ConfigInvalid &&
+		last.Status.InputsDigest != applied.InputsDigest
 }
 
 func leaving(in Input, active *v1alpha1.Run) Decision {
 	d := Decision{Do: Wait, Reason: v1alpha1.ReasonDestroying, Message: "Run " + active.Name + " goes on"}
 	if why := hindrance(active); why != "" {
-		d.Message = "Run " + active.Name + " waits: " + why
+		d.Reason, d.Message = phase(active).Reason, "Run "+active.Name+" waits: "+why
 	}
 	kept := in.Workspace.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
 	unwanted := active.Spec.Trigger.Kind != v1alpha1.TriggerDeletion || kept
@@ -370,14 +379,18 @@ func progress(r *v1alpha1.Run) string {
 
 // hindrance is what a Run waits for that has no Pod yet, or whose Pod has no node; empty for nothing.
 func hindrance(r *v1alpha1.Run) string {
-	c := apimeta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionSucceeded)
-	if c == nil {
+	c := phase(r)
+	switch c.Reason {
+	case v1alpha1.ReasonLaunching, v1alpha1.ReasonRunning, v1alpha1.ReasonCanceling, v1alpha1.ReasonPodGone:
 		return ""
 	}
-	switch c.Reason {
-	case v1alpha1.ReasonPending, v1alpha1.ReasonRefused, v1alpha1.ReasonNameConflict, v1alpha1.ReasonUnschedulable,
-		string(job.QuotaExceeded):
-		return c.Message
+	return c.Message
+}
+
+// phase is what an unfinished Run says of itself; empty before it has said anything.
+func phase(r *v1alpha1.Run) metav1.Condition {
+	if c := apimeta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionSucceeded); c != nil {
+		return *c
 	}
-	return ""
+	return metav1.Condition{}
 }
