@@ -21,6 +21,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/runner/inputs"
+	"github.com/plumbline-dev/plumbline/runner/limits"
 	"github.com/plumbline-dev/plumbline/runner/pod"
 )
 
@@ -68,8 +69,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("writing Run status: %w", err))
 	}
 	if revoked > 0 {
-		r.Recorder.Eventf(&run, nil, corev1.EventTypeNormal, v1alpha1.ReasonCredentialsRevoked, "Revoke",
-			"the credentials that Run %s left in Vault are revoked", run.Name)
+		r.Recorder.Eventf(&run, nil, corev1.EventTypeNormal, v1alpha1.ReasonCredentialsRevoked, "Revoke", "%s",
+			limits.Note("the credentials that Run %s left in Vault are revoked", run.Name))
 	}
 	return ctrl.Result{}, nil
 }

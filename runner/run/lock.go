@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/runner/limits"
 )
 
 // Locks is what the controller asks of the state service about the lock of a Workspace's state.
@@ -52,8 +53,8 @@ func (r *Reconciler) releaseLock(ctx context.Context, in Input, lost *v1alpha1.R
 	case lock.Kept != "" && lock.Run == lost.Name:
 		return "; the state stays " + lock.Kept
 	case lock.Kept == "" && lock.Run != "":
-		r.Recorder.Eventf(in.Workspace, lost, corev1.EventTypeNormal, reasonLockReleased, "Unlock",
-			"the state's lock of Run %s is released: its Pod %s has ended", lock.Run, lock.Pod)
+		r.Recorder.Eventf(in.Workspace, lost, corev1.EventTypeNormal, reasonLockReleased, "Unlock", "%s",
+			limits.Note("the state's lock of Run %s is released: its Pod %s has ended", lock.Run, lock.Pod))
 	}
 	return ""
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/limits"
 )
 
 // Reconciler advances the Run of a Workspace whose turn it is. It holds collaborators only.
@@ -91,8 +92,8 @@ func (r *Reconciler) announce(in Input) {
 	if !class.Succeeded() {
 		kind = corev1.EventTypeWarning
 	}
-	r.Recorder.Eventf(in.Workspace, in.Run, kind, string(class), string(in.Run.Spec.Operation), "Run %s: %s",
-		in.Run.Name, describe(in.Run))
+	r.Recorder.Eventf(in.Workspace, in.Run, kind, string(class), string(in.Run.Spec.Operation), "%s",
+		limits.Note("Run %s: %s", in.Run.Name, describe(in.Run)))
 }
 
 var errNotOurs = errors.New("an object of the wanted name exists and belongs to something else")

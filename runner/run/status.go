@@ -9,6 +9,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/limits"
 )
 
 // note sets the phase of a Run that goes on.
@@ -101,7 +102,7 @@ func setCondition(r *v1alpha1.Run, status metav1.ConditionStatus, reason, messag
 		Type:               v1alpha1.ConditionSucceeded,
 		Status:             status,
 		Reason:             reason,
-		Message:            message,
+		Message:            limits.Message(message),
 		ObservedGeneration: r.Generation,
 	})
 }

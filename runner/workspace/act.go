@@ -14,6 +14,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/limits"
 	"github.com/plumbline-dev/plumbline/runner/names"
 	"github.com/plumbline-dev/plumbline/runner/pod"
 	"github.com/plumbline-dev/plumbline/runner/run"
@@ -79,8 +80,8 @@ func (r *Reconciler) create(ctx context.Context, in Input, d Decision) error {
 		return refused("creating Run", err)
 	}
 	if d.Unlock != "" {
-		r.Recorder.Eventf(in.Workspace, run, corev1.EventTypeNormal, "Unlocking", "Unlock",
-			"Run %s releases lock %s of the state, as %s asks", run.Name, d.Unlock, v1alpha1.AnnotationUnlock)
+		r.Recorder.Eventf(in.Workspace, run, corev1.EventTypeNormal, "Unlocking", "Unlock", "%s",
+			limits.Note("Run %s releases lock %s of the state, as %s asks", run.Name, d.Unlock, v1alpha1.AnnotationUnlock))
 	}
 	return nil
 }

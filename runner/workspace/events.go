@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/runner/limits"
 )
 
 // announce tells what newly stands in the way. How Runs end is told by runner/run.
@@ -21,5 +22,6 @@ func (r *Reconciler) announce(before, after *v1alpha1.Workspace) {
 	if old != nil && old.Reason == ready.Reason {
 		return
 	}
-	r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, ready.Reason, "Reconcile", "%s", ready.Message)
+	r.Recorder.Eventf(after, nil, corev1.EventTypeWarning, ready.Reason, "Reconcile", "%s",
+		limits.Note("%s", ready.Message))
 }

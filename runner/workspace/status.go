@@ -9,6 +9,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/runner/limits"
 	"github.com/plumbline-dev/plumbline/runner/run"
 )
 
@@ -309,7 +310,7 @@ func until(in Input, d Decision) time.Duration {
 }
 
 func setCondition(w *v1alpha1.Workspace, c metav1.Condition) {
-	c.ObservedGeneration = w.Generation
+	c.ObservedGeneration, c.Message = w.Generation, limits.Message(c.Message)
 	apimeta.SetStatusCondition(&w.Status.Conditions, c)
 }
 
