@@ -20,8 +20,8 @@ func TestStateServiceIsAwayForLong(t *testing.T) {
 	b.cfg.StatePatience = 50 * time.Millisecond
 	b.cfg.Params.Timeouts.Apply = 3 * time.Second
 	var gone, back atomic.Bool
-	b.state.answer = func(method, _ string, _ int) int {
-		if gone.CompareAndSwap(false, method == http.MethodPost); gone.Load() && !back.Load() {
+	b.state.answer = func(method, path string, _ int) int {
+		if gone.CompareAndSwap(false, method == http.MethodPost && path == "/state"); gone.Load() && !back.Load() {
 			return http.StatusServiceUnavailable
 		}
 		return 0
@@ -47,8 +47,8 @@ func TestAStateIsSavedUntilThePodsEnd(t *testing.T) {
 	b.cfg.Params.Timeouts.Apply = time.Second
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	b.state.answer = func(method, _ string, _ int) int {
-		if method == http.MethodPost && ctx.Err() == nil {
+	b.state.answer = func(method, path string, _ int) int {
+		if method == http.MethodPost && path == "/state" && ctx.Err() == nil {
 			return http.StatusServiceUnavailable
 		}
 		return 0

@@ -193,6 +193,9 @@ func (r *run) initForeign(ctx context.Context) error {
 	if err := r.forceUnlock(ctx); err != nil {
 		return err
 	}
+	if err := r.pushUnsaved(ctx, r.wanted()); err != nil {
+		return err
+	}
 	seen, _, err := r.pull(ctx)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func (c call) remoteState() int {
 		_, _ = os.Stdout.Write(state)
 	case "push":
 		state, _ := os.ReadFile(c.args[len(c.args)-1])
-		if c.nth < 4 || !slices.Contains(c.args, "-lock=true") {
+		if c.nth < 4 || os.Getenv(pushesVariable) != "" || !slices.Contains(c.args, "-lock=true") {
 			fmt.Fprintln(os.Stderr, "\x1b[31mFailed to persist state: the bucket is away\x1b[0m")
 			return 1
 		}

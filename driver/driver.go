@@ -89,7 +89,9 @@ type run struct {
 	override string
 	client   *stateClient
 	proxy    *stateProxy
-	tf       Terraform
+	// storing is how a Run begins: what earlier ones could not save is stored.
+	storing *storing
+	tf      Terraform
 	// pace is that of the unit that goes on.
 	pace  *pace
 	plans planReader

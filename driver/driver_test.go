@@ -257,8 +257,8 @@ func TestStops(t *testing.T) {
 func TestUnsavedState(t *testing.T) {
 	b := newBench(t)
 	b.useFake("unsaved")
-	b.state.answer = func(method, _ string, nth int) int {
-		if method == http.MethodPost && nth == 1 {
+	b.state.answer = func(method, path string, nth int) int {
+		if method == http.MethodPost && path == "/state" && nth == 1 {
 			return http.StatusInternalServerError
 		}
 		return 0

@@ -96,9 +96,22 @@ func (r *run) findEngine() (string, error) {
 	return "", invalid("the runner image has neither terraform nor tofu in %s", r.Paths.Engines)
 }
 
+// initialize sets the backend up in which the state lies, once it has in it what earlier Runs could not save.
 func (r *run) initialize(ctx context.Context, _ *pace) error {
 	r.listen()
 	r.failing = ""
+	r.storeUnsaved(ctx)
+	err := r.enterBackend(ctx)
+	if unsaved := r.nothingUnsaved(ctx); unsaved != nil {
+		return unsaved // which is also why init got no state
+	}
+	if err != nil {
+		return err
+	}
+	return r.noneLeft(ctx)
+}
+
+func (r *run) enterBackend(ctx context.Context) error {
 	switch {
 	case r.Params.Place.Move:
 		return r.move(ctx)

@@ -56,7 +56,7 @@ func (b *bench) useFake(scene string) {
 	b.env[engineVariable] = self
 	b.env[sceneVariable] = scene
 	b.env[streamsVariable] = streams
-	b.cfg.Params.PassEnv = append(b.cfg.Params.PassEnv, sceneVariable, streamsVariable, backendVariable)
+	b.cfg.Params.PassEnv = append(b.cfg.Params.PassEnv, sceneVariable, streamsVariable, backendVariable, cloudVariable, pushesVariable, dumpsVariable)
 }
 
 // call is one start of the engine; nth counts those of the same command from 1.
@@ -188,6 +188,12 @@ func stateOf(serial int) string {
 }
 
 func (c call) state(method, body string) int {
+	status, _ := c.exchange(method, body)
+	return status
+}
+
+// exchange is a request to the state service and its answer.
+func (c call) exchange(method, body string) (int, string) {
 	address := os.Getenv("TF_HTTP_ADDRESS")
 	if method == "POST" {
 		address += "?ID=lock-1"
@@ -197,9 +203,9 @@ func (c call) state(method, body string) int {
 	if err != nil {
 		panic(err)
 	}
-	_, _ = io.Copy(io.Discard, resp.Body)
+	answer, _ := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
-	return resp.StatusCode
+	return resp.StatusCode, string(answer)
 }
 
 func interrupted() <-chan os.Signal {

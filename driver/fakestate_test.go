@@ -31,6 +31,8 @@ type fakeState struct {
 	// chunks are the archived pieces of the log by number, as they were packed; parts what else was archived.
 	chunks map[int][]byte
 	parts  map[string][]byte
+	// unsaved are the states that wait to be stored.
+	unsaved []aside
 	// answer, if set, may answer in place of the service: it returns a status, or 0.
 	answer func(method, path string, nth int) int
 	// reason, if set, stands in such an answer.
@@ -87,6 +89,9 @@ func (s *fakeState) act(req *http.Request, path string, body []byte) (int, []byt
 		}
 		s.results = append(s.results, r)
 		return http.StatusOK, nil
+	}
+	if id, ok := strings.CutPrefix(path, "/unsaved"); ok {
+		return s.actUnsaved(req, strings.TrimPrefix(id, "/"), body)
 	}
 	if part, ok := strings.CutPrefix(path, "/runs/vpn-1/"); ok && req.Method == http.MethodPut {
 		return s.actArchive(part, req.URL.Query().Get("drop"), body), nil

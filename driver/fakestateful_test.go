@@ -2,11 +2,15 @@ package driver
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // These scenes are about what becomes of the state.
@@ -14,6 +18,7 @@ func init() {
 	maps.Copy(scenes, map[string]func(c call) int{
 		"keeps-to-itself": keepsToItself,
 		"replaces-alike":  replacesAlike,
+		"makes":           makes,
 	})
 }
 
@@ -52,4 +57,80 @@ func replacesAlike(c call) int {
 		fmt.Println(line)
 	}
 	return 0
+}
+
+// makes creates something each time that it isn't in the state, and counts what it has created.
+func makes(c call) int {
+	c.state("LOCK", `{"ID": "lock-1", "Who": "engine"}`)
+	defer c.state("UNLOCK", `{"ID": "lock-1"}`)
+	status, body := c.exchange("GET", "")
+	switch {
+	case status >= http.StatusBadRequest:
+		c.fail("", fmt.Sprintf("HTTP remote state endpoint returned %d", status))
+		return 1
+	case strings.Contains(body, `"serial"`):
+		c.say("nochange")
+		return 0
+	}
+	cloud, _ := os.OpenFile(os.Getenv(cloudVariable), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	_, _ = cloud.WriteString("made\n")
+	_ = cloud.Close()
+	c.say("apply")
+	if status := c.state("POST", stateOf(9)); status != http.StatusOK {
+		if os.Getenv(dumpsVariable) == "" {
+			_ = os.WriteFile(erroredState, []byte(stateOf(9)), 0o600)
+		} else {
+			padded := strings.Replace(stateOf(9), "{", `{"pad": "`+strings.Repeat("geheim ", maxMessage/7)+`", `, 1)
+			state := strings.Join(strings.Fields(padded), " ")
+			fmt.Printf(`{"@level":"info","@message":"Emergency state dump","@module":"terraform.ui","state":%s,"type":"log"}`+"\n", state)
+		}
+		c.fail("", "Failed to save state")
+		return 1
+	}
+	return 0
+}
+
+const (
+	// cloudVariable names the file in which an engine notes what it makes.
+	cloudVariable = "FAKE_CLOUD"
+	// pushesVariable says of a backend that isn't Plumbline's own that it is never written, if set.
+	pushesVariable = "FAKE_PUSHES"
+	// dumpsVariable has an engine print what it can't save, if set.
+	dumpsVariable = "FAKE_DUMPS"
+)
+
+// actUnsaved is what the service does with states that could not be saved.
+func (s *fakeState) actUnsaved(req *http.Request, id string, body []byte) (int, []byte) {
+	n, _ := strconv.Atoi(id)
+	switch {
+	case req.Method == http.MethodPut:
+		s.unsaved = append(s.unsaved, aside{req.URL.Query().Get("place"), body, errors.New(req.URL.Query().Get("why"))})
+	case req.Method == http.MethodPost:
+		return s.storeUnsaved()
+	case n >= len(s.unsaved):
+		return http.StatusNotFound, nil
+	case req.Method == http.MethodGet:
+		return http.StatusOK, s.unsaved[n].state
+	default:
+		s.unsaved = slices.Delete(s.unsaved, n, n+1)
+	}
+	return http.StatusOK, nil
+}
+
+func (s *fakeState) storeUnsaved() (int, []byte) {
+	var left []unsavedState
+	var kept []aside
+	for n, u := range s.unsaved {
+		if u.place == "" {
+			s.state, _ = unpack(u.state)
+			continue
+		}
+		kept = append(kept, u)
+		left = append(left, unsavedState{ID: strconv.Itoa(n), Run: "vpn-0", Place: u.place, Serial: 9})
+	}
+	if s.unsaved = kept; len(left) == 0 {
+		return http.StatusNoContent, nil
+	}
+	b, _ := json.Marshal(map[string]any{"states": left})
+	return http.StatusOK, b
 }

@@ -108,6 +108,12 @@ func (b *bench) reported() (wire []job.Result, message job.Result) {
 	return b.state.results, message
 }
 
+// again gives the bench a new Pod: what stays is the state service.
+func (b *bench) again() {
+	b.must(os.RemoveAll(b.cfg.Paths.Work))
+	b.must(os.MkdirAll(b.cfg.Paths.Work, 0o755))
+}
+
 // calls counts the starts of the engine with a command.
 func (b *bench) calls(command string) int {
 	b.t.Helper()

@@ -54,12 +54,6 @@ func withEngines(t *testing.T, test func(t *testing.T, b *bench)) {
 	}
 }
 
-// again gives the bench a new Pod: what stays is the state service.
-func (b *bench) again() {
-	b.must(os.RemoveAll(b.cfg.Paths.Work))
-	b.must(os.MkdirAll(b.cfg.Paths.Work, 0o755))
-}
-
 const hello = `
 variable "psk" {
   sensitive = true

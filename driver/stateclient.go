@@ -146,7 +146,7 @@ func (a answer) err() error {
 	if json.Unmarshal(a.body, &said) != nil || said.Error == "" {
 		said.Error = http.StatusText(a.status)
 	}
-	return fmt.Errorf("HTTP %d: %s", a.status, said.Error)
+	return &refusal{a.status, said.Error}
 }
 
 // class is the state service's own word for a bad answer that trying again won't better; empty when it has none.
@@ -159,6 +159,14 @@ func (a answer) class() job.Class {
 	}
 	return said.Reason
 }
+
+// refusal is a bad answer of the state service.
+type refusal struct {
+	status int
+	said   string
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("HTTP %d: %s", r.status, r.said) }
 
 // tell sends a request of which only the success matters.
 func (c *stateClient) tell(ctx context.Context, r request) error {

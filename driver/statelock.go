@@ -12,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/hashicorp/terraform-exec/tfexec"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
@@ -129,42 +128,16 @@ func (r *run) forceUnlock(ctx context.Context) error {
 	return nil
 }
 
-// tidyUpForeign looks after a state in a backend that isn't Plumbline's own: what Terraform could not save is pushed,
-// and a lock that a Terraform of this very Run has left, when it was killed, is released.
-func (r *run) tidyUpForeign(ctx context.Context, failed error) error {
-	if r.proxy != nil { // the state is being moved away from the state service
-		r.proxy.settle(ctx)
-		if err := r.proxy.unlock(ctx); err != nil {
-			r.log.printf("Releasing the state's lock failed: %v", err)
-		}
-	}
-	_, err := os.Stat(r.work(erroredState))
-	rescue := err == nil
-	if !rescue && !r.left {
-		return failed
+// releaseLeft releases the lock that a Terraform of this very Run has left in a backend that isn't Plumbline's own: when
+// it was killed, or could not save its state.
+func (r *run) releaseLeft(ctx context.Context) {
+	if state, _ := r.leftState(); state == nil && !r.left {
+		return
 	}
 	r.left = false
 	if err := r.releaseOwn(ctx); err != nil {
 		r.log.printf("Looking for a lock that was left failed: %v", err)
 	}
-	if !rescue {
-		return failed
-	}
-	r.log.printf("== saving the state that Terraform could not save")
-	waits := backoff.WithContext(delays(r.RetryDelay), ctx)
-	err = backoff.RetryNotify(func() error { return r.states.StatePush(ctx, r.work(erroredState)) }, waits,
-		func(err error, wait time.Duration) {
-			r.log.printf("Saving the state failed (%s); trying again in %s", firstLine(err), wait.Round(100*time.Millisecond))
-		})
-	if err != nil {
-		return &failure{job.StateUnavailable,
-			"the state that Terraform could not save is lost with the Pod: " + firstLine(err)}
-	}
-	if err := os.Remove(r.work(erroredState)); err != nil {
-		return &failure{job.StateUnavailable, fmt.Sprintf("removing %s: %v", erroredState, err)}
-	}
-	r.log.printf("The state is saved")
-	return failed
 }
 
 // releaseOwn releases a lock if it is certainly this Run's own: taken on this machine, whose name no other Pod has,

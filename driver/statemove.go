@@ -84,6 +84,9 @@ func (r *run) look(ctx context.Context, p location) (found, error) {
 	if err == nil {
 		err = r.forceUnlock(ctx)
 	}
+	if err == nil {
+		err = r.pushUnsaved(ctx, p)
+	}
 	if err != nil {
 		return found{}, r.about(p, err)
 	}

@@ -30,6 +30,8 @@ type stateProxy struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	busy   sync.WaitGroup
+	// first is what has to be answered before anything that Terraform asks.
+	first atomic.Pointer[storing]
 	// heartbeat is Terraform's, which rests while a request is on its way.
 	heartbeat atomic.Pointer[heartbeat]
 	// patience is how long it goes on trying for one request.
@@ -69,12 +71,6 @@ func startStateProxy(ctx context.Context, client *stateClient) (*stateProxy, err
 	return p, nil
 }
 
-// greet has the connection made and the token reviewed while the engine starts. It asks for something small, and what
-// the answer is doesn't matter.
-func (p *stateProxy) greet() {
-	_, _ = p.client.once(p.ctx, request{method: http.MethodGet, path: "/outputs"})
-}
-
 func (p *stateProxy) close() {
 	p.cancel()
 	_ = p.server.Close()
@@ -104,6 +100,10 @@ func (p *stateProxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, p.patience)
 	defer cancel()
+	if err := p.awaitFirst(ctx); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
 	a, err := p.send(ctx, request{method: req.Method, path: "/state", query: req.URL.RawQuery, body: body})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
@@ -111,6 +111,20 @@ func (p *stateProxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body) // Terraform notices a short answer itself
+}
+
+// awaitFirst waits for what comes before anything of Terraform's, and returns why that can't follow.
+func (p *stateProxy) awaitFirst(ctx context.Context) error {
+	first := p.first.Load()
+	if first == nil {
+		return nil
+	}
+	select {
+	case <-first.done:
+		return first.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // send asks the state service and learns from what goes by.

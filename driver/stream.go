@@ -28,6 +28,8 @@ type stream struct {
 	// done counts the finished changes one by one: an apply that fails has no summary.
 	done job.Changes
 	made made
+	// dumped is a state that the engine could neither save nor leave in a file.
+	dumped []byte
 	// forgets counts what the plan lets leave the state and stay in reality: one of the engines has it in no summary.
 	forgets    int
 	anything   bool // the plan has something in it
@@ -42,6 +44,10 @@ func newStream(log *logWriter) *stream {
 }
 
 func (s *stream) Write(line []byte) (int, error) {
+	if isDump(line) {
+		s.takeDump(line)
+		return len(line), nil
+	}
 	m, ok := parse(line)
 	if !ok {
 		s.heartbeat.hearText(string(line))

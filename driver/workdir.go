@@ -44,8 +44,8 @@ func (r *run) prepare(ctx context.Context, _ *pace) error {
 		if r.proxy, err = startStateProxy(context.WithoutCancel(ctx), r.client); err != nil {
 			return err
 		}
-		go r.proxy.greet()
 	}
+	r.storeUnsaved(ctx)
 	if err := r.placeOverride(); err != nil {
 		return err
 	}

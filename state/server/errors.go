@@ -74,7 +74,10 @@ type refusal struct {
 
 // explained adds the reason that programs go by, and what a person can do.
 func explained(kind, err error) refusal {
-	if !errors.Is(kind, state.ErrDamaged) {
+	switch {
+	case errors.Is(kind, state.ErrUnsaved):
+		return refusal{Error: err.Error(), Reason: string(job.StateUnsaved)}
+	case !errors.Is(kind, state.ErrDamaged):
 		return refusal{Error: err.Error()}
 	}
 	return refusal{

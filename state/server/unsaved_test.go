@@ -28,7 +28,7 @@ func TestUnsavedStateOverTheAPI(t *testing.T) {
 	}
 	for _, e := range []exchange{
 		{other, "GET", st, "", 409, `{"error":"a run has applied something and could not save its state: that of run a ` +
-			`(serial 0) is kept, and has to be stored first"}`},
+			`(serial 0) is kept, and has to be stored first","reason":"StateUnsaved"}`},
 		{"ns/other/a", "GET", unsaved + "/" + told.ID, "", 403, ""},
 		{"controller", "DELETE", ws + "?uid=ns-ws", "", 409, ""},
 		{oneRun, "POST", unsaved, "", 403, ""},
