@@ -75,7 +75,7 @@ func (s *Session) renew(ctx context.Context, l *lease, margin time.Duration) err
 		if more := l.extend(asked, granted); !more || !l.last(margin).After(asked) {
 			l.stuck = "its maximum time to live is reached"
 		}
-	case vault.IsDenied(err) && !s.lost(try, err):
+	case vault.IsDenied(err) && !lost(try, l, err):
 		l.stuck = err.Error()
 	default:
 		return expired(l, err.Error())
@@ -86,14 +86,10 @@ func (s *Session) renew(ctx context.Context, l *lease, margin time.Duration) err
 	return nil
 }
 
-// lost tells whether a call was refused because the lease is gone, or the token that it hangs on. Vault says so;
-// OpenBao says of a token that is gone no more than that permission is denied.
-func (s *Session) lost(ctx context.Context, refusal error) bool {
-	if vault.IsGone(refusal) {
-		return true
-	}
-	_, err := s.client.Read(ctx, "auth/token/lookup-self", nil)
-	return vault.IsGone(err) || s.usual && vault.IsDenied(err)
+// lost tells whether a renewal was refused because the lease is gone, or the token that it hangs on.
+func lost(ctx context.Context, l *lease, refusal error) bool {
+	gone, _ := gone(ctx, l.client, refusal) // while nobody can tell, it is left to its time
+	return gone || vault.IsGone(refusal)
 }
 
 // before returns a context that ends at a time of the clock.

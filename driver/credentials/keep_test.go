@@ -92,6 +92,8 @@ const (
 	revokeSelf = "auth/token/revoke-self"
 	renewLease = "sys/leases/renew"
 	lookup     = "auth/token/lookup-self"
+	mounts     = "sys/internal/ui/mounts"
+	health     = "sys/health"
 )
 
 // granting answers renewals one after the other, the last one again and again.
@@ -204,6 +206,7 @@ func TestKeepTellsWhatEnds(t *testing.T) {
 		"a token that somebody revoked": {
 			leased(600, true), map[string]handler{
 				renewLease: refuses(403, "permission denied"), lookup: refuses(403, "permission denied; invalid token"),
+				mounts: refuses(403, "permission denied"),
 			}, time.Minute,
 			func(t *testing.T, k *keeping) {
 				k.wantCall(t, 400*time.Second, renewLease)
@@ -213,9 +216,20 @@ func TestKeepTellsWhatEnds(t *testing.T) {
 		"a token that somebody revoked, as OpenBao says it": {
 			leased(600, true), map[string]handler{
 				renewLease: refuses(403, "permission denied"), lookup: refuses(403, "permission denied"),
+				mounts: refuses(403, "permission denied"),
 			}, time.Minute,
 			func(t *testing.T, k *keeping) {
 				k.wantCall(t, 400*time.Second, renewLease)
+				k.wantEnd(t, "permission denied")
+			},
+		},
+		"a token that may neither renew nor look at itself": {
+			leased(600, true), map[string]handler{
+				renewLease: refuses(403, "permission denied"), lookup: refuses(403, "permission denied"),
+			}, time.Minute,
+			func(t *testing.T, k *keeping) {
+				k.wantCall(t, 400*time.Second, renewLease)
+				k.to(t, 9*time.Minute)
 				k.wantEnd(t, "permission denied")
 			},
 		},

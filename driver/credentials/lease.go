@@ -3,6 +3,7 @@ package credentials
 import (
 	"context"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/openbao/openbao/api/v2"
@@ -12,8 +13,10 @@ import (
 
 // lease is one thing that ends unless it is renewed: the login token, or what was read with it.
 type lease struct {
-	what      string // for people
-	id        string // empty for a token
+	what string // for people
+	id   string // empty for a token
+	// client has the token that it hangs on, or that it is.
+	client    *vault.Client
 	ttl       time.Duration
 	ends      time.Time // zero for what never ends
 	renewable bool
@@ -27,8 +30,8 @@ type lease struct {
 // grace is how much a time to live may differ for being told in whole seconds.
 const grace = time.Second
 
-func (s *Session) tokenLease(client *vault.Client, what string, auth *api.SecretAuth, began time.Time) *lease {
-	l := &lease{what: what, renewable: auth.Renewable, increment: seconds(auth.LeaseDuration)}
+func tokenLease(client *vault.Client, what string, auth *api.SecretAuth, began time.Time) *lease {
+	l := &lease{what: what, client: client, renewable: auth.Renewable, increment: seconds(auth.LeaseDuration)}
 	l.extend(began, l.increment)
 	l.renew = func(ctx context.Context, increment time.Duration) (time.Duration, error) {
 		secret, err := client.Renew(ctx, "auth/token/renew-self", map[string]any{"increment": whole(increment)})
@@ -42,7 +45,7 @@ func (s *Session) tokenLease(client *vault.Client, what string, auth *api.Secret
 
 func (s *Session) secretLease(path string, secret *api.Secret, began time.Time) *lease {
 	l := &lease{
-		what: "the lease of " + path, id: secret.LeaseID, renewable: secret.Renewable,
+		what: "the lease of " + path, id: secret.LeaseID, client: s.client, renewable: secret.Renewable,
 		increment: seconds(secret.LeaseDuration),
 	}
 	l.extend(began, l.increment)
@@ -56,6 +59,9 @@ func (s *Session) secretLease(path string, secret *api.Secret, began time.Time) 
 	}
 	return l
 }
+
+// title is what, at the beginning of a sentence.
+func (l *lease) title() string { return strings.ToUpper(l.what[:1]) + l.what[1:] }
 
 // extend notes what was granted, counted from before it was asked for. It tells whether that is more than before.
 func (l *lease) extend(asked time.Time, granted time.Duration) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
@@ -13,30 +14,54 @@ import (
 // ending is the time that a token is left with when it is about to be revoked.
 const ending = 5 * time.Second
 
-// Revoke revokes the token, and with it every lease; it goes on trying until ctx ends. A token that is gone is fine.
+// Revoke revokes each token, and with them every lease; it goes on trying until ctx ends. A token that is gone is fine.
 func (s *Session) Revoke(ctx context.Context) error {
 	defer s.client.Close()
-	err := s.endSoon(ctx)
-	if err == nil {
-		_, err = s.client.Write(ctx, "auth/token/revoke-self", map[string]any{})
+	tokens := slices.DeleteFunc(s.snapshot(), func(l *lease) bool { return l.id != "" })
+	errs := make([]error, len(tokens))
+	// The session's own is the first and goes last: one that another login gave does not end with it.
+	for i, l := range slices.Backward(tokens) {
+		errs[i] = revokeToken(ctx, l)
 	}
-	switch {
-	case err == nil || vault.IsDenied(err) && s.lost(ctx, err):
-		return nil
-	case vault.IsDenied(err):
-		return s.revokeLeases(ctx, err)
+	for i, l := range tokens {
+		errs[i] = s.left(ctx, l, errs[i])
 	}
-	return classed(err)
+	return errors.Join(errs...)
 }
 
-// endSoon cuts the token's time before it is revoked. A leader that goes in the middle of a revocation leaves a token
+// left is what remains of a token after an attempt to revoke it.
+func (s *Session) left(ctx context.Context, l *lease, refusal error) error {
+	if !vault.IsDenied(refusal) {
+		return classed(refusal)
+	}
+	valid, err := l.client.Valid(ctx)
+	switch {
+	case err != nil:
+		return classed(err)
+	case !valid: // before, or with the token that it was made with
+		return nil
+	case l.client == s.client:
+		return s.revokeLeases(ctx, refusal)
+	}
+	return classed(fmt.Errorf("%s stays until %s: %w", l.what, clockTime(l.ends), refusal))
+}
+
+func revokeToken(ctx context.Context, l *lease) error {
+	if err := endSoon(ctx, l); err != nil {
+		return err
+	}
+	_, err := l.client.Write(ctx, "auth/token/revoke-self", map[string]any{})
+	return err
+}
+
+// endSoon cuts a token's time before it is revoked. A leader that goes in the middle of a revocation leaves a token
 // that is refused as one that is gone, while its leases live on until the token's time is over: whoever leads next ends
 // it then. A token that can't be cut is no error.
-func (s *Session) endSoon(ctx context.Context) error {
-	if !s.leases[0].renewable {
+func endSoon(ctx context.Context, token *lease) error {
+	if !token.renewable {
 		return nil
 	}
-	_, err := s.client.Write(ctx, "auth/token/renew-self", map[string]any{"increment": whole(ending)})
+	_, err := token.client.Write(ctx, "auth/token/renew-self", map[string]any{"increment": whole(ending)})
 	if vault.IsDenied(err) {
 		return nil
 	}

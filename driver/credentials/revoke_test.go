@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,8 +19,10 @@ func TestRevoke(t *testing.T) {
 		lease    handler
 		says     string // "" when it ends well
 	}{
-		"it goes":            {"acc", says(204, ""), nil, nil, ""},
-		"it is gone already": {"acc", refuses(403, "permission denied; invalid token"), nil, nil, ""},
+		"it goes": {"acc", says(204, ""), nil, nil, ""},
+		"it is gone already": {
+			"acc", refuses(403, "permission denied"), refuses(403, "permission denied; invalid token"), nil, "",
+		},
 		"it is gone already, as OpenBao says it": {
 			"acc", refuses(403, "permission denied"), refuses(403, "permission denied"), nil, "",
 		},
@@ -40,6 +43,7 @@ func TestRevoke(t *testing.T) {
 			h.set(revokeSelf, test.self)
 			if test.lookup != nil {
 				h.set(lookup, test.lookup)
+				h.set(mounts, test.lookup)
 			}
 			if test.lease != nil {
 				h.set("sys/leases/revoke", test.lease)
@@ -84,6 +88,56 @@ func TestATokenIsCutBeforeItIsRevoked(t *testing.T) {
 			want := append([]string{"auth/jwt/login"}, test.want...)
 			if diff := cmp.Diff(want, h.calls()); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestRevokeOfATokenThatAnotherLoginGave: it does not end with the session's own, so it is ended by itself.
+func TestRevokeOfATokenThatAnotherLoginGave(t *testing.T) {
+	const other, path = "hvs.another", "auth/approle/login"
+	denied := refuses(403, "permission denied")
+	for name, test := range map[string]struct {
+		first  handler // the other's own revocation
+		lookup handler // what is said of it then
+		says   string  // "" when it ends well
+	}{
+		"it goes": {says(204, ""), denied, ""},
+		"it was made with the session's, and is gone": {denied, denied, ""},
+		"its policy forbids it": {
+			denied, says(200, `{"data":{}}`), "the token of auth/approle/login stays until 2026-07-01T12:10:00Z",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.cfg.MaxTTL = 10 * time.Minute
+			h.set(path, says(200, strings.Replace(login(3600, true), token, other, 1)))
+			h.set(renewToken, func(body map[string]any) (int, string) {
+				asked, _ := body["increment"].(float64)
+				return 200, login(int(asked), true)
+			})
+			s := h.login(t)
+			a, err := s.Fetch(t.Context(), Request{Path: path, Write: true})
+			if err != nil || a.Data["client_token"] != other || a.TTL != h.cfg.MaxTTL {
+				t.Fatalf("got %v, %v, want a token that ends with the Run", a, err)
+			}
+			left := []handler{test.first, says(204, "")}
+			h.set(revokeSelf, func(body map[string]any) (int, string) {
+				first := left[0]
+				left = left[1:]
+				return first(body)
+			})
+			h.set(lookup, test.lookup)
+			h.set(mounts, test.lookup)
+			err = s.Revoke(t.Context())
+			if test.says == "" && err != nil {
+				t.Errorf("got %v", err)
+			}
+			if test.says != "" {
+				wantClass(t, err, job.CredentialsDenied, test.says)
+			}
+			if diff := cmp.Diff([]string{other, token}, h.tokens[revokeSelf]); diff != "" {
+				t.Errorf("revoked, in order (-want +got):\n%s", diff)
 			}
 		})
 	}

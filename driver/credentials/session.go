@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -20,8 +21,6 @@ type Session struct {
 	cfg      Config
 	client   *vault.Client
 	accessor string
-	// usual tells that the token has the default policy, which lets each token look at itself.
-	usual bool
 	// until is when everything ends whatever is renewed; zero without a MaxTTL.
 	until time.Time
 
@@ -47,24 +46,21 @@ func Login(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, classed(err)
 	}
-	s := &Session{
-		cfg: cfg, client: client, accessor: auth.Accessor, usual: slices.Contains(auth.Policies, "default"),
-	}
+	s := &Session{cfg: cfg, client: client, accessor: auth.Accessor}
 	if cfg.MaxTTL > 0 {
 		s.until = began.Add(cfg.MaxTTL)
 	}
-	s.leases = []*lease{s.tokenLease(client, "the login token", auth, began)}
-	s.shorten(ctx)
+	s.leases = []*lease{tokenLease(client, "the login token", auth, began)}
+	s.shorten(ctx, s.leases[0])
 	return s, nil
 }
 
 // Accessor is by which others can revoke the token; empty for a batch token.
 func (s *Session) Accessor() string { return s.accessor }
 
-// shorten cuts the token's time to MaxTTL, so that it ends by itself. What can't be cut is told, and revoked all the
-// same by whoever is there to do it.
-func (s *Session) shorten(ctx context.Context) {
-	token := s.leases[0]
+// shorten cuts a token's time to MaxTTL, so that it ends by itself. What can't be cut is told, and revoked all the same
+// by whoever is there to do it.
+func (s *Session) shorten(ctx context.Context, token *lease) {
 	if s.until.IsZero() || token.ends.IsZero() || !token.ends.After(s.until) {
 		return
 	}
@@ -83,8 +79,8 @@ func (s *Session) shorten(ctx context.Context) {
 			why = err.Error()
 		}
 	}
-	s.cfg.Log("The login token can't be cut to the Run's time (%s): it ends at %s unless it is revoked before",
-		why, clockTime(token.ends))
+	s.cfg.Log("%s can't be cut to the Run's time (%s): it ends at %s unless it is revoked before",
+		token.title(), why, clockTime(token.ends))
 }
 
 // Fetch reads or writes a path, and remembers the lease of the answer. It waits as Login does. When an answer is lost
@@ -97,13 +93,10 @@ func (s *Session) Fetch(ctx context.Context, r Request) (Answer, error) {
 	}
 	began := s.cfg.Clock.Now()
 	secret, err := call(ctx, path, r.Parameters)
-	switch {
-	case vault.IsGone(err): // the token is, which says nothing about what the role may do
-		return Answer{}, &Error{Class: job.CredentialsUnavailable, Message: err.Error()}
-	case err != nil:
-		return Answer{}, classed(err)
+	if err != nil {
+		return Answer{}, s.refused(ctx, err)
 	}
-	answer, err := s.take(path, secret, began)
+	answer, err := s.take(ctx, path, secret, began)
 	if err != nil {
 		return Answer{}, &Error{
 			Class: job.CredentialsDenied, Message: fmt.Sprintf("%s%s as role %q: %v", doing, path, s.cfg.Role, err),
@@ -113,12 +106,14 @@ func (s *Session) Fetch(ctx context.Context, r Request) (Answer, error) {
 }
 
 // take makes an Answer of what the server said, and a lease to be kept.
-func (s *Session) take(path string, secret *api.Secret, began time.Time) (Answer, error) {
+func (s *Session) take(
+	ctx context.Context, path string, secret *api.Secret, began time.Time,
+) (Answer, error) {
 	if secret == nil {
 		return Answer{Data: map[string]string{}}, nil
 	}
 	if secret.Auth != nil {
-		return s.takeToken(path, secret.Auth, began)
+		return s.takeToken(ctx, path, secret.Auth, began)
 	}
 	fields, err := fieldsOf(path, secret)
 	if err != nil {
@@ -133,14 +128,18 @@ func (s *Session) take(path string, secret *api.Secret, began time.Time) (Answer
 	return answer, nil
 }
 
-// takeToken is for paths whose answer is a token of Vault's own, such as auth/token/create.
-func (s *Session) takeToken(path string, auth *api.SecretAuth, began time.Time) (Answer, error) {
+// takeToken is for paths whose answer is a token of Vault's own, such as auth/token/create, or another auth mount's
+// login: the latter ends with nothing but itself.
+func (s *Session) takeToken(
+	ctx context.Context, path string, auth *api.SecretAuth, began time.Time,
+) (Answer, error) {
 	client, err := s.client.With(auth.ClientToken)
 	if err != nil {
 		return Answer{}, err
 	}
-	l := s.tokenLease(client, path, auth, began)
+	l := tokenLease(client, "the token of "+path, auth, began)
 	s.add(l)
+	s.shorten(ctx, l)
 	return Answer{
 		Data: map[string]string{"client_token": auth.ClientToken, "accessor": auth.Accessor},
 		TTL:  l.ttl, Renewable: l.renewable,
@@ -197,8 +196,32 @@ func hint(path string, warnings []string) string {
 	return fmt.Sprintf(" (the mount is of KV version 2, where the path may be %s/data/%s)", mount, rest)
 }
 
+// refused gives a call's error its class. A token that is gone says nothing about what the role may do.
+func (s *Session) refused(ctx context.Context, err error) error {
+	gone, asked := gone(ctx, s.client, err)
+	if asked != nil {
+		return classed(asked)
+	}
+	if gone {
+		return &Error{Class: job.CredentialsUnavailable, Message: "the login token is gone: " + err.Error()}
+	}
+	return classed(err)
+}
+
+// gone tells whether a call was refused because the client's token is not there any more.
+func gone(ctx context.Context, client *vault.Client, refusal error) (bool, error) {
+	if e, ok := errors.AsType[*vault.Error](refusal); !ok || e.Status != http.StatusForbidden {
+		return false, nil
+	}
+	valid, err := client.Valid(ctx)
+	return !valid && err == nil, err
+}
+
 // classed gives the errors of the client their class.
 func classed(err error) error {
+	if err == nil {
+		return nil
+	}
 	class := job.CredentialsUnavailable
 	if vault.IsDenied(err) {
 		class = job.CredentialsDenied

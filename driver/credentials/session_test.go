@@ -37,13 +37,17 @@ type fake struct {
 	mu    sync.Mutex
 	paths map[string]handler
 	asked chan string
+	// tokens are those that each path was asked with.
+	tokens map[string][]string
 }
 
 func newFake(t *testing.T) *fake {
 	t.Helper()
-	f := &fake{asked: make(chan string, 1000), paths: map[string]handler{
+	f := &fake{asked: make(chan string, 1000), tokens: map[string][]string{}, paths: map[string]handler{
 		"auth/jwt/login": says(200, login(3600, true)),
 		lookup:           says(200, `{"data":{}}`),
+		mounts:           says(200, `{"data":{"secret":{},"auth":{}}}`),
+		health:           says(200, `{"initialized":true}`),
 		renewToken:       says(200, login(5, true)),
 		revokeSelf:       says(204, ""),
 	}}
@@ -52,6 +56,7 @@ func newFake(t *testing.T) *fake {
 		body := map[string]any{}
 		_ = json.NewDecoder(r.Body).Decode(&body)
 		f.mu.Lock()
+		f.tokens[path] = append(f.tokens[path], r.Header.Get("X-Vault-Token"))
 		h, ok := f.paths[path]
 		f.mu.Unlock()
 		status, answer := 404, `{"errors":[]}`
@@ -88,6 +93,13 @@ func says(status int, answer string) handler {
 
 func refuses(status int, text string) handler {
 	return says(status, fmt.Sprintf(`{"errors":[%q]}`, text))
+}
+
+// forget makes it a server that does not know the token, and says no more than OpenBao does: that permission is denied.
+func (h *harness) forget() {
+	for _, path := range []string{lookup, mounts, "db/creds/app", renewLease, renewToken, revokeSelf} {
+		h.set(path, refuses(403, "permission denied"))
+	}
 }
 
 func login(ttl int, renewable bool) string {
@@ -198,6 +210,7 @@ func TestFetch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)
 			h.set("db/creds/app", says(test.status, test.answer))
+			h.set(mounts+"/db/creds/app", says(200, `{"data":{"path":"db/"}}`))
 			got, err := h.login(t).Fetch(t.Context(), Request{Path: "v1/db/creds/app"})
 			if test.refused != "" {
 				wantClass(t, err, job.CredentialsDenied, test.refused)
@@ -231,9 +244,12 @@ func TestFailuresHaveTheirClass(t *testing.T) {
 	defer cancel()
 	_, err := s.Fetch(ctx, Request{Path: "db/creds/app"})
 	wantClass(t, err, job.CredentialsUnavailable, "Vault is sealed")
-	h.set("db/creds/app", refuses(403, "permission denied; invalid token")) // a new leader that doesn't know it
+	h.set("db/creds/app", refuses(403, "permission denied"))
 	_, err = s.Fetch(t.Context(), Request{Path: "db/creds/app"})
-	wantClass(t, err, job.CredentialsUnavailable, "invalid token")
+	wantClass(t, err, job.CredentialsDenied, "permission denied")
+	h.forget() // a new leader that doesn't know it
+	_, err = s.Fetch(t.Context(), Request{Path: "db/creds/app"})
+	wantClass(t, err, job.CredentialsUnavailable, "the login token is gone: ")
 	h.set("auth/jwt/login", refuses(400, `role "deployer" could not be found`))
 	_, err = Login(t.Context(), h.cfg)
 	wantClass(t, err, job.CredentialsDenied, "could not be found")

@@ -4,7 +4,9 @@
 //
 //	call -> answer
 //	     -> sealed, standby, leaderless, away --wait, another connection--> again, until the context ends: Unavailable
-//	     -> refused, not there                                          --> Denied, at once
+//	     -> not there, says one that may not know yet                   --> again, the same
+//	     -> not there, says the leader twice                            --> Denied
+//	     -> refused                                                     --> Denied, at once
 package vault
 
 import (
@@ -73,11 +75,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.RetryDelay <= 0 {
 		cfg.RetryDelay = firstDelay
 	}
-	// Unlike DefaultConfig it reads no VAULT_ or BAO_ variable, which are meant for Terraform's providers. A proxy that
-	// the environment names is used, as everybody else does.
-	settings := api.NewConfig()
-	settings.Address = strings.TrimSuffix(cfg.Address, "/")
-	settings.MaxRetries, settings.Timeout = 0, 0 // both are done here
+	settings := settingsOf(cfg)
 	transport, ok := settings.HttpClient.Transport.(*http.Transport)
 	if !ok || settings.Error != nil {
 		return nil, fmt.Errorf("making a client of Vault: %w", errors.Join(settings.Error, errors.ErrUnsupported))
@@ -87,27 +85,39 @@ func New(cfg Config) (*Client, error) {
 		return nil, cfg.unavailable(&failure{text: err.Error()})
 	}
 	transport.TLSClientConfig.RootCAs = roots
-	client, err := api.NewClient(settings)
-	if err != nil {
-		return nil, cfg.unavailable(&failure{text: "that is no address of a server"})
-	}
-	if cfg.Namespace != "" {
-		client.SetNamespace(cfg.Namespace)
-	}
-	return &Client{Config: cfg, api: client, http: transport}, nil
+	return cfg.connect(settings, transport)
 }
 
-// With returns a client of the same server with another token.
-func (c *Client) With(token string) (*Client, error) {
-	clone, err := c.api.Clone()
+// settingsOf are those of the client library. Unlike its defaults and its clones they read no VAULT_ or BAO_ variable,
+// which are meant for Terraform's providers. A proxy that the environment names is used, as everybody else does.
+func settingsOf(cfg Config) *api.Config {
+	settings := api.NewConfig()
+	settings.Address = strings.TrimSuffix(cfg.Address, "/")
+	settings.MaxRetries, settings.Timeout = 0, 0 // both are done here
+	return settings
+}
+
+func (c Config) connect(settings *api.Config, transport *http.Transport) (*Client, error) {
+	client, err := api.NewClient(settings)
 	if err != nil {
-		return nil, fmt.Errorf("making a client of Vault: %w", err)
+		return nil, c.unavailable(&failure{text: "that is no address of a server"})
 	}
 	if c.Namespace != "" {
-		clone.SetNamespace(c.Namespace)
+		client.SetNamespace(c.Namespace)
 	}
-	clone.SetToken(token)
-	return &Client{Config: c.Config, api: clone, http: c.http}, nil
+	return &Client{Config: c, api: client, http: transport}, nil
+}
+
+// With returns a client of the same server, over the same connections, with another token.
+func (c *Client) With(token string) (*Client, error) {
+	settings := settingsOf(c.Config)
+	settings.HttpClient.Transport = c.http
+	client, err := c.connect(settings, c.http)
+	if err != nil {
+		return nil, err
+	}
+	client.api.SetToken(token)
+	return client, nil
 }
 
 // Close gives up the connections that are not in use.
@@ -123,7 +133,7 @@ func (c *Client) Login(ctx context.Context) (*api.SecretAuth, error) {
 	}
 	c.api.ClearToken()
 	l := login{client: c, path: mount + "/login"}
-	secret, err := c.try(ctx, doing, l.once)
+	secret, err := c.try(ctx, call{doing: doing, path: l.path, once: l.once})
 	if err != nil {
 		return nil, err
 	}
@@ -170,23 +180,23 @@ func (c *Client) Read(ctx context.Context, path string, parameters map[string]an
 	if err != nil {
 		return nil, c.denied("reading "+path, err.Error())
 	}
-	return c.try(ctx, "reading "+path, func(ctx context.Context) (*api.Secret, error) {
+	return c.try(ctx, call{"reading " + path, path, func(ctx context.Context) (*api.Secret, error) {
 		return c.read(ctx, path, query)
-	})
+	}})
 }
 
 // Write writes to a path. The answer is nil where there is nothing to say. One that is lost is asked for again, so the
 // server may have done it twice.
 func (c *Client) Write(ctx context.Context, path string, parameters map[string]any) (*api.Secret, error) {
-	return c.try(ctx, "writing to "+path, func(ctx context.Context) (*api.Secret, error) {
+	return c.try(ctx, call{"writing to " + path, path, func(ctx context.Context) (*api.Secret, error) {
 		return c.write(ctx, path, parameters)
-	})
+	}})
 }
 
 // Renew writes to a path that renews something. Whatever goes wrong there, for good or for a moment, Vault answers 400:
 // what is not known to be for good is tried again.
 func (c *Client) Renew(ctx context.Context, path string, parameters map[string]any) (*api.Secret, error) {
-	return c.try(ctx, "writing to "+path, func(ctx context.Context) (*api.Secret, error) {
+	return c.try(ctx, call{"writing to " + path, path, func(ctx context.Context) (*api.Secret, error) {
 		secret, err := c.write(ctx, path, parameters)
 		if err == nil {
 			return secret, nil
@@ -194,24 +204,51 @@ func (c *Client) Renew(ctx context.Context, path string, parameters map[string]a
 		f := digest(err, c.api.Token())
 		f.passes = f.passes || f.status == http.StatusBadRequest && !f.says(lastWords)
 		return nil, f
-	})
+	}})
 }
 
 func (c *Client) read(ctx context.Context, path string, query map[string][]string) (*api.Secret, error) {
 	logical := c.api.Logical()
 	resp, failed := logical.ReadRawWithDataWithContext(ctx, path, query)
+	if err := sentOn(resp); err != nil {
+		return nil, err
+	}
 	secret, err := logical.ParseRawResponseAndCloseBody(resp, failed)
 	if secret == nil && err == nil {
 		err = failed // a 404 that says what isn't there
 	}
 	if secret == nil && err == nil {
-		err = &failure{status: http.StatusNotFound, text: "there is nothing"}
+		err = &failure{status: http.StatusNotFound, text: "there is nothing", bare: true}
 	}
 	return secret, err
 }
 
 func (c *Client) write(ctx context.Context, path string, parameters map[string]any) (*api.Secret, error) {
-	return c.api.Logical().WriteWithContext(ctx, path, parameters)
+	request := c.api.NewRequest(http.MethodPut, "/v1/"+path)
+	if err := request.SetJSONBody(parameters); err != nil {
+		return nil, fmt.Errorf("encoding parameters: %w", err)
+	}
+	resp, err := c.api.RawRequestWithContext(ctx, request)
+	if err := sentOn(resp); err != nil {
+		return nil, err
+	}
+	if resp != nil {
+		defer func() { _ = resp.Body.Close() }()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return api.ParseSecret(resp.Body)
+}
+
+// sentOn tells of an answer that names another server. A standby names the leader, and the client library has followed
+// it once; a leader of a moment ago names the next one. The library takes that for an answer with nothing in it.
+func sentOn(resp *api.Response) error {
+	if resp == nil || resp.StatusCode < http.StatusMultipleChoices || resp.StatusCode >= http.StatusBadRequest {
+		return nil
+	}
+	_ = resp.Body.Close()
+	return &failure{status: resp.StatusCode, text: "sent on by a server that does not lead", passes: true}
 }
 
 // queryOf makes parameters of a read: a list is one that is given several times.

@@ -146,11 +146,6 @@ func TestWhatIsRefusedIsToldAtOnce(t *testing.T) {
 			403, []string{"1 error occurred:\n\t* permission denied\n\n"},
 			`reading aws/creds/x as role "deployer": permission denied (403)`,
 		},
-		"a mount that is none": {
-			404, []string{`no handler for route "aws/creds/x". route entry not found.`},
-			`reading aws/creds/x as role "deployer": no handler for route "aws/creds/x". route entry not found. (404)`,
-		},
-		"nothing there": {404, nil, `reading aws/creds/x as role "deployer": not found (404)`},
 		"a role that is none": {
 			400, []string{`Role "x" not found`}, `reading aws/creds/x as role "deployer": Role "x" not found (400)`,
 		},
@@ -314,9 +309,8 @@ func TestASilentServerIsAskedAgain(t *testing.T) {
 		_, _ = io.WriteString(w, `{"data":{}}`)
 	})
 	c := loggedIn(t, config(t, s.URL))
-	a := &attempts{client: c, limit: 50 * time.Millisecond, call: func(ctx context.Context) (*api.Secret, error) {
-		return c.read(ctx, "a", nil)
-	}}
+	once := func(ctx context.Context) (*api.Secret, error) { return c.read(ctx, "a", nil) }
+	a := &attempts{client: c, limit: 50 * time.Millisecond, call: call{"reading a", "a", once}}
 	if _, err := a.once(t.Context()); err == nil || err.Error() != "no answer in time" {
 		t.Errorf("the first time: got %v", err)
 	}
@@ -340,16 +334,27 @@ func TestTheEnvironmentIsNotRead(t *testing.T) {
 		}
 	}
 	cfg := config(t, s.URL)
-	if _, err := client(t, cfg).Read(t.Context(), "a", nil); err != nil {
+	first := client(t, cfg)
+	second, err := first.With("another")
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"X-Vault-Token", "X-Vault-Namespace", "X-Vault-Wrap-TTL"} {
-		if value := got.Get(name); value != "" {
-			t.Errorf("%s: %s", name, value)
+	for want, c := range map[string]*Client{"": first, "another": second} {
+		if _, err := c.Read(t.Context(), "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{"X-Vault-Token": want, "X-Vault-Namespace": "", "X-Vault-Wrap-TTL": ""} {
+			if value := got.Get(name); value != want {
+				t.Errorf("%s: %q, want %q", name, value, want)
+			}
 		}
 	}
 	cfg.Namespace = "team"
-	if _, err := loggedIn(t, cfg).Read(t.Context(), "a", nil); err != nil || got.Get("X-Vault-Namespace") != "team" {
+	second, err = loggedIn(t, cfg).With("another")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Read(t.Context(), "a", nil); err != nil || got.Get("X-Vault-Namespace") != "team" {
 		t.Errorf("got %v and namespace %q", err, got.Get("X-Vault-Namespace"))
 	}
 }

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -56,6 +57,8 @@ type failure struct {
 	text   string
 	// passes tells that the same call may succeed later.
 	passes bool
+	// bare tells that the server gave no text.
+	bare bool
 }
 
 func (f *failure) Error() string {
@@ -76,10 +79,27 @@ func (f *failure) says(words []string) bool {
 	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }
 
-// IsGone tells whether the server says that the token, or the lease that a call was about, is not there any more.
+// IsGone tells whether the server says that the lease, or the accessor, that a call was about is not there any more.
+// Whether the client's own token is there is told by Valid.
 func IsGone(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Reason == Denied && (&failure{text: e.Message}).says(goneWords)
+}
+
+// Valid asks whether the server knows the client's token. A call with one that is gone is refused like one that the
+// policy forbids: Vault adds some words in some places, OpenBao none.
+func (c *Client) Valid(ctx context.Context) (bool, error) {
+	// The first is what the policy "default" allows, and the second what no policy can forbid.
+	for _, path := range []string{"auth/token/lookup-self", "sys/internal/ui/mounts"} {
+		_, err := c.Read(ctx, path, nil)
+		if err == nil {
+			return true, nil
+		}
+		if e, ok := errors.AsType[*Error](err); !ok || e.Reason != Denied || e.Status != http.StatusForbidden {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // digest reads an error of the client library. Secrets are taken out of what it says.
@@ -94,7 +114,7 @@ func digest(err error, secrets ...string) *failure {
 	switch {
 	case errors.As(err, &answered):
 		f.status, f.text = answered.StatusCode, oneLine(strings.Join(answered.Errors, "; "))
-		if f.text == "" {
+		if f.bare = f.text == ""; f.bare {
 			f.text = strings.ToLower(http.StatusText(f.status))
 		}
 		f.passes = passing(f.status) || f.says(passingWords)
@@ -133,10 +153,9 @@ var passingWords = []string{
 	"no such host", "tls handshake timeout", "throttl", "rate exceeded", "too many requests", "service unavailable",
 }
 
-// goneWords are what Vault says of a token or a lease that isn't there any more.
+// goneWords are what both servers say of a lease, or of an accessor, that isn't there any more.
 var goneWords = []string{
-	"invalid token", "bad token", "token not found", "invalid accessor", "lease not found", "lease expired",
-	"invalid lease id",
+	"token not found", "invalid accessor", "lease not found", "lease expired", "invalid lease id",
 }
 
 // lastWords are the refusals of a renewal that are for good.
