@@ -8,6 +8,7 @@
 # PLUMBLINE_KUBECONFIG  an existing cluster to use instead of a local one; it must be able to pull from
 #                   IMAGE_REPOSITORY
 # PLUMBLINE_CACHE   where built tools are kept                                           (the user's cache folder)
+# PLUMBLINE_VAULT   the server that tests and demo run as Vault, such as /usr/bin/bao    (the pinned Vault)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -93,4 +94,5 @@ $(ASSETS): programs
 
 # What tests run, built before any of them begins: a compiler beside them would take their time.
 programs:
-	@go run ./internal/tools/cmd/tools build $$(go run ./internal/tools/cmd/tools list | grep -vx -e golangci-lint -e controller-gen)
+	@go run ./internal/tools/cmd/tools build $$(go run ./internal/tools/cmd/tools list | grep -vx -e golangci-lint -e controller-gen \
+		$(if $(PLUMBLINE_VAULT),-e vault))

@@ -34,6 +34,7 @@ type world struct {
 	postgres *realservers.Postgres
 	key      *ecdsa.PrivateKey
 	address  string
+	openBao  *realservers.OpenBaoFront // once it is used
 	log      *testkit.Log
 
 	mu      sync.Mutex
@@ -89,6 +90,18 @@ func newWorld(t *testing.T, nodes int) *world {
 	w.auth(t)
 	w.database(t)
 	return w
+}
+
+// likeOpenBao has the server answer as OpenBao does from now on, whichever it is.
+func (w *world) likeOpenBao(t *testing.T) {
+	t.Helper()
+	var err error
+	w.openBao, err = w.vault.OpenBaoFront(t.Context(), strings.TrimPrefix(w.address, "https://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.openBao.Stop() })
+	w.address = w.openBao.Address
 }
 
 // root writes as root, and tries again while a mount is still being made ready.

@@ -16,16 +16,18 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
-	"github.com/plumbline-dev/plumbline/internal/vault"
 )
+
+// real is a test against a real server.
+type real struct {
+	name string
+	run  func(*testing.T, *world)
+}
 
 func TestRealVault(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, *world)
-	}{
+	for _, test := range []real{
 		{"login by jwt", loginByJWT},
 		{"login by kubernetes", loginByKubernetes},
 		{"key-value", keyValue},
@@ -40,9 +42,20 @@ func TestRealVault(t *testing.T) {
 		{"a token without the default policy", bareToken},
 		{"revocation by accessor", byAccessor},
 		{"a token of Vault's own", childToken},
+		{"a token of another auth mount", otherToken},
 		{"a sealed server", sealed},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, w) })
+	}
+	w.likeOpenBao(t)
+	for _, test := range []real{
+		{"revocation", dynamicRole},
+		{"a token that somebody revokes", revokedToken},
+		{"revocation by accessor", byAccessor},
+		{"a child that somebody revokes", revokedChild},
+		{"a mount that is not loaded yet", unloadedMount},
+	} {
+		t.Run("with OpenBao's answers/"+test.name, func(t *testing.T) { test.run(t, w) })
 	}
 	w.wantNothingSecret(t)
 }
@@ -105,7 +118,8 @@ func loginByKubernetes(t *testing.T, w *world) {
 	defer apiServer.Close()
 	w.root(t, "sys/auth/kubernetes", map[string]any{"type": "kubernetes"})
 	w.root(t, "auth/kubernetes/config", map[string]any{
-		"kubernetes_host": apiServer.URL, "disable_local_ca_jwt": true, "token_reviewer_jwt": "reviewer",
+		"kubernetes_host": apiServer.URL, "kubernetes_ca_cert": string(w.vault.CA()), "disable_local_ca_jwt": true,
+		"token_reviewer_jwt": "reviewer",
 	})
 	for role, namespace := range map[string]string{"deployer": "team", "other": "elsewhere"} {
 		w.root(t, "auth/kubernetes/role/"+role, map[string]any{
@@ -276,81 +290,18 @@ func revokedLease(t *testing.T, w *world) {
 	wantClass(t, <-done, job.CredentialsExpired, "lease not found")
 }
 
-func revokedToken(t *testing.T, w *world) {
+// unloadedMount is what a new leader of OpenBao was seen to say of a path that is there.
+func unloadedMount(t *testing.T, w *world) {
 	s := w.login(t, "deployer")
-	w.fetch(t, s, "database/creds/short")
-	w.root(t, "auth/token/revoke-accessor", map[string]any{"accessor": s.Accessor()})
-	done, _ := keepFor(t, s, time.Second)
-	wantClass(t, <-done, job.CredentialsExpired, "permission denied")
-	if err := s.Revoke(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
-func batchToken(t *testing.T, w *world) {
-	cfg := w.config(t, "batch", nil)
-	cfg.MaxTTL = time.Minute
-	s, err := Login(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.Accessor() != "" || !strings.Contains(w.log.String(), "can't be cut to the Run's time (it is not renewable)") {
-		t.Errorf("got accessor %q, and logged %s", s.Accessor(), w.log)
-	}
+	w.openBao.Unload("kv1", 2)
 	w.fetch(t, s, "kv1/app")
-	if err := s.Revoke(t.Context()); err != nil {
-		t.Error(err)
-	}
-	w.fetch(t, s, "database/creds/hour")
-	wantClass(t, s.Revoke(t.Context()), job.CredentialsDenied, "the lease of database/creds/hour stays until ")
-	w.root(t, "sys/leases/revoke-prefix/database/creds/hour", nil)
-}
-
-func bareToken(t *testing.T, w *world) {
-	s := w.login(t, "bare")
-	wantClass(t, s.Revoke(t.Context()), job.CredentialsDenied, "writing to auth/token/revoke-self")
-	w.fetch(t, s, "database/creds/short")
-	done, _ := keepFor(t, s, time.Second)
-	wantClass(t, <-done, job.CredentialsExpired, "permission denied")
-}
-
-func byAccessor(t *testing.T, w *world) {
-	s := w.login(t, "deployer")
-	w.fetch(t, s, "database/creds/hour")
-	controller := w.config(t, "controller", nil)
-	for range 2 { // the second time it is gone already
-		if err := RevokeAccessor(t.Context(), controller, s.Accessor()); err != nil {
-			t.Error(err)
-		}
-	}
-	eventually(t, "no lease is left", func() bool { return len(w.leases(t, "database/creds/hour")) == 0 })
-	_, err := s.Fetch(t.Context(), Request{Path: "kv1/app"})
-	wantClass(t, err, job.CredentialsUnavailable, "permission denied")
-	other := w.login(t, "deployer")
-	err = RevokeAccessor(t.Context(), w.config(t, "deployer", nil), other.Accessor())
-	wantClass(t, err, job.CredentialsDenied, "writing to auth/token/revoke-accessor")
-}
-
-func childToken(t *testing.T, w *world) {
-	w.root(t, "auth/token/roles/child", map[string]any{"allowed_policies": "app", "token_explicit_max_ttl": "1h"})
-	s := w.login(t, "deployer")
-	a, err := s.Fetch(t.Context(), Request{
-		Path: "auth/token/create/child", Write: true, Parameters: map[string]any{"policies": []any{"app"}, "ttl": "5m"},
-	})
-	if err != nil || a.Data["client_token"] == "" || a.TTL != 5*time.Minute {
-		t.Fatalf("got TTL %s, %v", a.TTL, err)
-	}
-	w.remember(a.Data["client_token"])
-	if _, err := s.leases[1].renew(t.Context(), time.Minute); err != nil {
-		t.Error(err)
-	}
-	if err := s.Revoke(t.Context()); err != nil {
-		t.Error(err)
-	}
-	eventually(t, "the child is gone", func() bool {
-		_, err := s.leases[1].renew(t.Context(), time.Minute)
-		return err != nil && vault.IsGone(err)
-	})
+	w.openBao.Unload("kv1", 2)
+	_, err := s.Fetch(t.Context(), Request{Path: "kv1/none"})
+	wantClass(t, err, job.CredentialsDenied, `reading kv1/none as role "deployer": not found (404)`)
+	w.openBao.Unload("kv1", 1000)
+	_, err = s.Fetch(within(t, time.Second), Request{Path: "kv1/app"})
+	wantClass(t, err, job.CredentialsUnavailable, "whether it has that mount by now can't be told")
+	w.openBao.Unload("kv1", 0)
 }
 
 func sealed(t *testing.T, w *world) {

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/openbao/openbao/api/v2"
-
-	"github.com/plumbline-dev/plumbline/internal/tools"
 )
 
 // VaultOptions say where a Vault listens and how many nodes it has.
@@ -27,7 +25,7 @@ type VaultOptions struct {
 	Dir string
 }
 
-// Vault is a HashiCorp Vault of one node or three over raft: initialised, unsealed, with TLS by a CA of its own. Its
+// Vault is a HashiCorp Vault of one node or three over raft, or whatever server PLUMBLINE_VAULT names: initialised, unsealed, with TLS by a CA of its own. Its
 // nodes can be killed, sealed and started again one by one.
 type Vault struct {
 	RootToken string
@@ -45,9 +43,9 @@ const vaultCallTimeout = 5 * time.Second
 
 // StartVault starts all nodes, and returns when one leads and the others are voters that may take over.
 func StartVault(ctx context.Context, log Logf, o VaultOptions) (*Vault, error) {
-	binary, err := tools.Path(ctx, tools.Logf(log), "vault", "")
+	binary, err := vaultBinary(ctx, log)
 	if err != nil {
-		return nil, fmt.Errorf("finding Vault: %w", err)
+		return nil, err
 	}
 	v := &Vault{options: o, binary: binary}
 	if v.options.Listen == "" {
