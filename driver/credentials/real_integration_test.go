@@ -156,6 +156,7 @@ func (w *world) auth(t *testing.T) {
 	}
 	w.root(t, "sys/auth/jwt", map[string]any{"type": "jwt"})
 	w.root(t, "auth/jwt/config", map[string]any{"jwt_validation_pubkeys": []string{publicKey(t, w.key)}})
+	w.root(t, "auth/token/roles/child", map[string]any{"allowed_policies": "app", "token_explicit_max_ttl": "1h"})
 	for name, more := range roles {
 		role := map[string]any{
 			"role_type": "jwt", "bound_audiences": "vault", "user_claim": "sub",

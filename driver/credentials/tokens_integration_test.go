@@ -66,7 +66,6 @@ func byAccessor(t *testing.T, w *world) {
 }
 
 func childToken(t *testing.T, w *world) {
-	w.root(t, "auth/token/roles/child", map[string]any{"allowed_policies": "app", "token_explicit_max_ttl": "1h"})
 	s := w.login(t, "deployer")
 	a, err := s.Fetch(t.Context(), Request{
 		Path: "auth/token/create/child", Write: true, Parameters: map[string]any{"policies": []any{"app"}, "ttl": "5m"},

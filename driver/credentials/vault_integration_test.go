@@ -54,6 +54,7 @@ func TestRealVault(t *testing.T) {
 		{"revocation by accessor", byAccessor},
 		{"a child that somebody revokes", revokedChild},
 		{"a mount that is not loaded yet", unloadedMount},
+		{"a leader that is none any more", sentOn},
 	} {
 		t.Run("with OpenBao's answers/"+test.name, func(t *testing.T) { test.run(t, w) })
 	}
@@ -288,6 +289,27 @@ func revokedLease(t *testing.T, w *world) {
 	w.root(t, "sys/leases/revoke", map[string]any{"lease_id": s.leases[1].id, "sync": true})
 	done, _ := keepFor(t, s, time.Second)
 	wantClass(t, <-done, job.CredentialsExpired, "lease not found")
+}
+
+// sentOn: what the client library follows once is no answer the second time, least of all to a revocation.
+func sentOn(t *testing.T, w *world) {
+	const twice = 2
+	w.openBao.SendOn(twice)
+	s := w.login(t, "deployer")
+	w.openBao.SendOn(twice)
+	w.fetch(t, s, "kv1/app")
+	w.openBao.SendOn(twice)
+	if granted, err := s.leases[0].renew(t.Context(), time.Minute); err != nil || granted != time.Minute {
+		t.Errorf("renewing: got %s, %v", granted, err)
+	}
+	s.leases[0].renewable = false // so that it is revoked without another renewal
+	w.openBao.SendOn(twice)
+	if err := s.Revoke(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if valid, err := s.client.Valid(t.Context()); valid || err != nil {
+		t.Errorf("the token is valid: %v, %v", valid, err)
+	}
 }
 
 // unloadedMount is what a new leader of OpenBao was seen to say of a path that is there.

@@ -19,9 +19,10 @@ import (
 	"sync"
 )
 
-// OpenBaoFront is an address of a Vault whose answers are those of an OpenBao where the two were seen to differ: of a
-// token that is gone it says no more than that permission is denied, and of a path whose mount is not loaded that there
-// is nothing. So what OpenBao needs of a client is tested where there is only Vault.
+// OpenBaoFront is an address of a Vault whose answers are those of an OpenBao where the two differ, or where OpenBao
+// gives them more often: of a token that is gone it says no more than that permission is denied; in an election, of a
+// path whose mount is not loaded that there is nothing, or that another server is to be asked, which says the same. So
+// what OpenBao needs of a client is tested where there is only Vault.
 type OpenBaoFront struct {
 	// Address is the front's URL. Its certificate is of the Vault's CA.
 	Address string
@@ -30,6 +31,7 @@ type OpenBaoFront struct {
 	mu       sync.Mutex
 	unloaded string
 	left     int
+	sent     int
 }
 
 // OpenBaoFront listens before a server of the Vault's, given as host:port; a Front of all nodes does as well.
@@ -53,7 +55,7 @@ func (v *Vault) OpenBaoFront(ctx context.Context, server string) (*OpenBaoFront,
 		Transport:      &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
 		ModifyResponse: terse,
 	}
-	f.server = &http.Server{ReadHeaderTimeout: vaultCallTimeout, Handler: f.unload(proxy)}
+	f.server = &http.Server{ReadHeaderTimeout: vaultCallTimeout, Handler: f.elect(proxy)}
 	go func() {
 		_ = f.server.ServeTLS(l, filepath.Join(folder, "tls.crt"), filepath.Join(folder, "tls.key"))
 	}()
@@ -67,28 +69,48 @@ func (f *OpenBaoFront) Unload(mount string, calls int) {
 	f.unloaded, f.left = mount, calls
 }
 
+// SendOn has the next calls sent to another server, and the other one do the same: each counts.
+func (f *OpenBaoFront) SendOn(calls int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sent = calls
+}
+
 // Stop ends it.
 func (f *OpenBaoFront) Stop() error { return f.server.Close() }
 
-func (f *OpenBaoFront) unload(next http.Handler) http.Handler {
+func (f *OpenBaoFront) elect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path := strings.TrimPrefix(r.URL.Path, "/v1/")
-		asked, looked := strings.CutPrefix(path, "sys/internal/ui/mounts/")
-		f.mu.Lock()
-		absent := f.left > 0 && strings.HasPrefix(asked, f.unloaded+"/")
-		if absent && !looked {
-			f.left--
-		}
-		f.mu.Unlock()
+		asked, looked := strings.CutPrefix(strings.TrimPrefix(r.URL.Path, "/v1/"), "sys/internal/ui/mounts/")
 		switch {
-		case absent && looked:
-			refuse(w, http.StatusForbidden, "preflight capability check returned 403")
-		case absent:
-			refuse(w, http.StatusNotFound)
-		default:
+		case f.sends():
+			http.Redirect(w, r, f.Address+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+		case !f.lacks(asked, looked):
 			next.ServeHTTP(w, r)
+		case looked:
+			refuse(w, http.StatusForbidden, "preflight capability check returned 403")
+		default:
+			refuse(w, http.StatusNotFound)
 		}
 	})
+}
+
+func (f *OpenBaoFront) sends() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sent--
+	return f.sent >= 0
+}
+
+// lacks tells whether a path's mount is not loaded; that is counted, unless one only looked.
+func (f *OpenBaoFront) lacks(path string, looked bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	lacks := f.left > 0 && strings.HasPrefix(path, f.unloaded+"/")
+	if lacks && !looked {
+		f.left--
+	}
+	return lacks
 }
 
 func refuse(w http.ResponseWriter, status int, why ...string) {

@@ -15,7 +15,7 @@ import (
 	"github.com/plumbline-dev/plumbline/internal/testkit"
 )
 
-// TestAFrontAnswersAsOpenBaoDoes: a client that gets on with it gets on with OpenBao, where that isn't there to be asked.
+// TestAFrontAnswersAsOpenBaoDoes: a client that gets on with it gets on with OpenBao, where that can't be asked.
 func TestAFrontAnswersAsOpenBaoDoes(t *testing.T) {
 	a, err := newAuthority()
 	if err != nil {
@@ -46,13 +46,16 @@ func TestAFrontAnswersAsOpenBaoDoes(t *testing.T) {
 	roots.AppendCertsFromPEM(a.pem)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 	front.Unload("kv", 1)
-	var got []string
+	front.SendOn(1)
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	got := []string{"sent on: " + ask(t, client, front.Address+"/v1/gone")}
 	for _, path := range []string{
 		"gone", "forbidden", "sys/internal/ui/mounts/kv/app", "kv/app", "sys/internal/ui/mounts/kv/app", "kv/app",
 	} {
 		got = append(got, path+": "+ask(t, client, front.Address+"/v1/"+path))
 	}
 	if diff := cmp.Diff([]string{
+		`sent on: 307 <a href="` + front.Address + `/v1/gone">Temporary Redirect</a>.`,
 		`gone: 403 {"errors":["permission denied"]}`,
 		`forbidden: 403 {"errors":["permission denied","and why"]}`,
 		`sys/internal/ui/mounts/kv/app: 403 {"errors":["preflight capability check returned 403"]}`,
@@ -88,7 +91,8 @@ func TestTheEnvironmentNamesTheServer(t *testing.T) {
 	t.Setenv(VaultVariable, binary)
 	log := &testkit.Log{}
 	got, err := vaultBinary(t.Context(), log.Printf)
-	if err != nil || got != binary || !strings.Contains(log.String(), "speaking to OpenBao of the test: version ("+binary) {
+	says := "speaking to OpenBao of the test: version (" + binary + ")"
+	if err != nil || got != binary || !strings.Contains(log.String(), says) {
 		t.Errorf("got %s, %v, logged %q", got, err, log)
 	}
 	for value, says := range map[string]string{

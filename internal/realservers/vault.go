@@ -25,8 +25,8 @@ type VaultOptions struct {
 	Dir string
 }
 
-// Vault is a HashiCorp Vault of one node or three over raft, or whatever server PLUMBLINE_VAULT names: initialised, unsealed, with TLS by a CA of its own. Its
-// nodes can be killed, sealed and started again one by one.
+// Vault is a HashiCorp Vault of one node or three over raft, or whichever server PLUMBLINE_VAULT names: initialised,
+// unsealed, with TLS by a CA of its own. Its nodes can be killed, sealed and started again one by one.
 type Vault struct {
 	RootToken string
 

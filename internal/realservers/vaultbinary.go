@@ -15,8 +15,8 @@ import (
 // as OpenBao's. It has to understand `server -config FILE` and `version`.
 const VaultVariable = "PLUMBLINE_VAULT"
 
-// vaultBinary is the server that is run: the one that the environment names, or the pinned Vault. What it says of itself
-// is logged, for a test's outcome is worth little without it.
+// vaultBinary is the server that is run: the one that the environment names, or the pinned Vault. What it says of
+// itself is logged, for a test's outcome is worth little without it.
 func vaultBinary(ctx context.Context, log Logf) (string, error) {
 	binary := os.Getenv(VaultVariable)
 	if binary == "" {
