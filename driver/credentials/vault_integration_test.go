@@ -18,8 +18,8 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// real is a test against a real server.
-type real struct {
+// scene is a test against a server that is there already.
+type scene struct {
 	name string
 	run  func(*testing.T, *world)
 }
@@ -27,7 +27,7 @@ type real struct {
 func TestRealVault(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	for _, test := range []real{
+	for _, test := range []scene{
 		{"login by jwt", loginByJWT},
 		{"login by kubernetes", loginByKubernetes},
 		{"key-value", keyValue},
@@ -48,7 +48,7 @@ func TestRealVault(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) { test.run(t, w) })
 	}
 	w.likeOpenBao(t)
-	for _, test := range []real{
+	for _, test := range []scene{
 		{"revocation", dynamicRole},
 		{"a token that somebody revokes", revokedToken},
 		{"revocation by accessor", byAccessor},

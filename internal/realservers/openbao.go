@@ -84,7 +84,8 @@ func (f *OpenBaoFront) elect(next http.Handler) http.Handler {
 		asked, looked := strings.CutPrefix(strings.TrimPrefix(r.URL.Path, "/v1/"), "sys/internal/ui/mounts/")
 		switch {
 		case f.sends():
-			http.Redirect(w, r, f.Address+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+			w.Header().Set("Location", f.Address+r.URL.RequestURI())
+			w.WriteHeader(http.StatusTemporaryRedirect)
 		case !f.lacks(asked, looked):
 			next.ServeHTTP(w, r)
 		case looked:

@@ -55,7 +55,7 @@ func TestAFrontAnswersAsOpenBaoDoes(t *testing.T) {
 		got = append(got, path+": "+ask(t, client, front.Address+"/v1/"+path))
 	}
 	if diff := cmp.Diff([]string{
-		`sent on: 307 <a href="` + front.Address + `/v1/gone">Temporary Redirect</a>.`,
+		`sent on: 307 `,
 		`gone: 403 {"errors":["permission denied"]}`,
 		`forbidden: 403 {"errors":["permission denied","and why"]}`,
 		`sys/internal/ui/mounts/kv/app: 403 {"errors":["preflight capability check returned 403"]}`,
