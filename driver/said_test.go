@@ -40,8 +40,8 @@ func TestWhatAStreamSays(t *testing.T) {
 			Class: job.NoChanges, Message: "nothing to change", Changes: &job.Changes{},
 			Steps: []job.Step{prepare, initial, planned},
 			Warnings: &job.Warnings{Total: 1, First: []string{"Value for undeclared variable: The root module does not " +
-				"declare a variable named \"nope\" but a value was found in file \"extra.auto.tfvars\". If you meant to use this value, " +
-				"add a \"variable\" block to the configuration."}},
+				"declare a variable named \"nope\" but a value was found in file \"extra.auto.tfvars\". " +
+				"If you meant to use this value, add a \"variable\" block to the configuration."}},
 		}},
 		{"outputs-alone", job.Plan, job.Result{
 			Class: job.Planned, Message: "Plan: 0 to add, 0 to change, 0 to destroy.", Changes: &job.Changes{},

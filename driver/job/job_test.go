@@ -85,13 +85,7 @@ func TestEncodeMakesItFit(t *testing.T) {
 	for i := range many {
 		many[i] = Drift{Address: strings.Repeat("module.x.", 20), Actions: []string{"update"}}
 	}
-	line := strings.Repeat("w", 900)
-	lines := []string{line, line, line, line, line, line, line, line}
-	for _, test := range []struct {
-		name   string
-		result Result
-		check  func(Result) bool
-	}{
+	fits(t, []fit{
 		{"a long message is cut, and says so", Result{Class: ApplyFailed, Message: strings.Repeat("é", 5000)},
 			func(r Result) bool { return strings.HasSuffix(r.Message, ellipsis) && len(r.Message) > 3000 }},
 		{"one that escaping makes longer", Result{Class: ApplyFailed, Message: strings.Repeat("\x01<", 3000)},
@@ -103,6 +97,13 @@ func TestEncodeMakesItFit(t *testing.T) {
 			func(r Result) bool { return len(r.Message) == 1000 && len(r.Drift) > 5 && r.DriftTotal == 200 }},
 		{"of short drift only so much is listed", Result{Class: Planned, Drift: make([]Drift, 50), DriftTotal: 50},
 			func(r Result) bool { return len(r.Drift) == MaxDrift && r.DriftTotal == 50 }},
+	})
+}
+
+func TestEncodeMakesWarningsFit(t *testing.T) {
+	line := strings.Repeat("w", 900)
+	lines := []string{line, line, line, line, line, line, line, line}
+	fits(t, []fit{
 		{"warnings give way to the message, and to a few resources that drift",
 			Result{Class: Planned, Message: strings.Repeat("m", 1000), Warnings: &Warnings{Total: 8, First: lines},
 				Drift: make([]Drift, 20), DriftTotal: 20},
@@ -116,7 +117,19 @@ func TestEncodeMakesItFit(t *testing.T) {
 			}},
 		{"of short warnings only so many are listed", Result{Class: Planned, Warnings: &Warnings{8, make([]string, 8)}},
 			func(r Result) bool { return len(r.Warnings.First) == MaxWarnings }},
-	} {
+	})
+}
+
+// fit is a Result and what has to be left of it.
+type fit struct {
+	name   string
+	result Result
+	check  func(Result) bool
+}
+
+func fits(t *testing.T, tests []fit) {
+	t.Helper()
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			got := roundTrip(t, test.result)
 			if got.Class != test.result.Class || !test.check(got) {

@@ -15,7 +15,8 @@ func (t *tool) status() *cobra.Command {
 	return &cobra.Command{
 		Use: "status WORKSPACE|RUN", Short: "Show what came of a Run: changes, warnings, checks, drift",
 		Long: "Show what came of a Run, or of the Run of a Workspace that goes on or was the last: its changes, what " +
-			"Terraform warned of (a variable that the configuration doesn't declare, say), which checks fail, and what drifted.\n\n" +
+			"Terraform warned of (a variable that the configuration doesn't declare, say), which checks fail, and what " +
+			"drifted.\n\n" +
 			"run/NAME and workspace/NAME tell a Run from a Workspace of the same name.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
