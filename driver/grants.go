@@ -30,21 +30,21 @@ func decodeParameters(v job.VaultRequest) (map[string]any, error) {
 // distribute puts the fields of an answer where they were asked for.
 func (r *run) distribute(v job.VaultRequest, data map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(v.Env)) {
-		value, err := field(v, data, v.Env[name])
+		value, err := r.field(v, data, naming{name, v.Env[name]})
 		if err != nil {
 			return err
 		}
 		r.access.env[name] = value
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.Variables)) {
-		value, err := field(v, data, v.Variables[name])
+		value, err := r.field(v, data, naming{name, v.Variables[name]})
 		if err != nil {
 			return err
 		}
 		r.access.variables[name] = value
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.Files)) {
-		value, err := field(v, data, v.Files[name])
+		value, err := r.field(v, data, naming{name, v.Files[name]})
 		if err != nil {
 			return err
 		}
@@ -55,9 +55,14 @@ func (r *run) distribute(v job.VaultRequest, data map[string]string) error {
 	return nil
 }
 
-func field(v job.VaultRequest, data map[string]string, name string) (string, error) {
-	value, ok := data[name]
-	if ok {
+// naming is a field of an answer, and what it becomes for Terraform.
+type naming struct{ becomes, field string }
+
+// field is one that was asked for, and from now on known to be secret. The others of the answer reach nobody.
+func (r *run) field(v job.VaultRequest, data map[string]string, n naming) (string, error) {
+	name := n.field
+	if value, ok := data[name]; ok {
+		r.log.secrets.learn(leaf{n.becomes + " " + name, value})
 		return value, nil
 	}
 	there := strings.Join(slices.Sorted(maps.Keys(data)), ", ")

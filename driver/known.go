@@ -1,10 +1,11 @@
 package driver
 
 import (
+	"bytes"
 	"encoding/json"
-	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // learnSecrets has masked what came with the Pod: the token for the state service, the credentials, the backend's
-// secret arguments, and the variables whose values stand in Secrets. What can't be read here can't be read either where
+// secret arguments, and the variables, of the environment too, whose values stand in Secrets. What can't be read here can't be read either where
 // it is used, and that is where it is said.
 func (r *run) learnSecrets() {
 	if token, err := os.ReadFile(r.Paths.Token); err == nil {
@@ -23,6 +24,11 @@ func (r *run) learnSecrets() {
 	}
 	r.learnFolder(r.Paths.Backend)
 	r.learnFolder(r.Paths.FormerBackend)
+	for _, name := range r.Params.SecretEnv {
+		if value, ok := r.LookupEnv(name); ok {
+			r.log.secrets.learn(leaf{name, value})
+		}
+	}
 	r.learnVariables()
 }
 
@@ -34,7 +40,7 @@ func (r *run) learnFolder(dir string) {
 			continue
 		}
 		if value, err := os.ReadFile(filepath.Join(dir, f.Name())); err == nil {
-			r.keepSecret(string(value))
+			r.log.secrets.learn(leaf{f.Name(), string(value)})
 		}
 	}
 }
@@ -45,40 +51,64 @@ func (r *run) learnVariables() {
 		return
 	}
 	content, err := r.given.file(r.spec.Files[i])
-	var values map[string]any
-	if err != nil || json.Unmarshal(content, &values) != nil {
+	if err != nil {
 		return
 	}
+	document, _ := decode(content) // Terraform says what is wrong with it
+	values, _ := document.(map[string]any)
 	for _, name := range r.Params.SecretVariables {
-		r.keepSecret(leaves(values[name])...)
+		r.log.secrets.learn(leaves(name, values[name])...)
 	}
 }
 
+// leaf is a value that holds no others, and the name that it stands under.
+type leaf struct{ name, value string }
+
 // sensitive are the values of the outputs that are so.
-func sensitive(outputs map[string]job.Output) []string {
-	var found []string
-	for _, o := range outputs {
-		var value any
-		if o.Sensitive && json.Unmarshal(o.Value, &value) == nil {
-			found = append(found, leaves(value)...)
+func sensitive(outputs map[string]job.Output) []leaf {
+	var found []leaf
+	for name, o := range outputs {
+		if !o.Sensitive {
+			continue
+		}
+		if value, ok := decode(o.Value); ok {
+			found = append(found, leaves(name, value)...)
 		}
 	}
 	return found
 }
 
-// leaves are the strings in a value.
-func leaves(value any) []string {
+var digit = regexp.MustCompile(`[0-9]`)
+
+// minDigits is how long a number is that may be a secret: others are counts, ports and sizes.
+const minDigits = 8
+
+// leaves are the strings in a value, and the long numbers. Those in a list have the list's name.
+func leaves(name string, value any) []leaf {
+	var found []leaf
 	switch v := value.(type) {
 	case string:
-		return []string{v}
-	case []any:
-		var found []string
-		for _, item := range v {
-			found = append(found, leaves(item)...)
+		return []leaf{{name, v}}
+	case json.Number:
+		if len(digit.FindAllString(v.String(), -1)) >= minDigits {
+			return []leaf{{name, v.String()}}
 		}
-		return found
+	case []any:
+		for _, item := range v {
+			found = append(found, leaves(name, item)...)
+		}
 	case map[string]any:
-		return leaves(slices.Collect(maps.Values(v)))
+		for field, inner := range v {
+			found = append(found, leaves(field, inner)...)
+		}
 	}
-	return nil
+	return found
+}
+
+// decode reads JSON without changing its numbers.
+func decode(content []byte) (value any, ok bool) {
+	d := json.NewDecoder(bytes.NewReader(content))
+	d.UseNumber()
+	err := d.Decode(&value)
+	return value, err == nil
 }

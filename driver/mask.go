@@ -40,27 +40,49 @@ type masker struct {
 	mu       sync.Mutex
 	known    map[string]bool // values
 	forms    map[string]bool
+	words    map[string]bool // values that are masked where they stand by themselves
 	replacer atomic.Pointer[strings.Replacer]
+	pattern  atomic.Pointer[regexp.Regexp] // of the words
 }
 
 // keepSecret has values masked from now on, in all that the driver writes.
 func (r *run) keepSecret(values ...string) { r.log.secrets.add(values...) }
 
-// add makes values known.
+// add makes values known that are secret whatever they look like.
 func (m *masker) add(values ...string) {
+	m.update(func() {
+		for _, v := range values {
+			if !m.known[v] {
+				m.known[v] = true
+				m.addForms(v)
+			}
+		}
+	})
+}
+
+// learn makes values known that are secret as far as their names say so: a short word is a secret only under the name of
+// one, and where it stands by itself. The user "admin" or the branch "main" would make a log unreadable.
+func (m *masker) learn(leaves ...leaf) {
+	m.update(func() {
+		for _, l := range leaves {
+			m.addLeaf(l)
+		}
+	})
+}
+
+// update has what was made known count.
+func (m *masker) update(change func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.known == nil {
-		m.known, m.forms = map[string]bool{}, map[string]bool{}
+		m.known, m.forms, m.words = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	}
-	before := len(m.forms)
-	for _, v := range values {
-		if !m.known[v] {
-			m.known[v] = true
-			m.addForms(v)
-		}
+	forms, words := len(m.forms), len(m.words)
+	change()
+	if len(m.words) != words {
+		m.pattern.Store(wordPattern(m.words))
 	}
-	if len(m.forms) == before {
+	if len(m.forms) == forms {
 		return
 	}
 	// Of the forms that begin at one place the longest is to win, and a replacer takes the first that it was given.
@@ -75,9 +97,38 @@ func (m *masker) add(values ...string) {
 // apply masks a text. One that has no secret in it comes back as it is, and without being copied.
 func (m *masker) apply(text string) string {
 	if r := m.replacer.Load(); r != nil {
-		return r.Replace(text)
+		text = r.Replace(text)
+	}
+	if p := m.pattern.Load(); p != nil {
+		text = p.ReplaceAllLiteralString(text, mask)
 	}
 	return text
+}
+
+// wordPattern finds words that are not part of another one.
+func wordPattern(words map[string]bool) *regexp.Regexp {
+	longestFirst := func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }
+	// They are made of letters, digits, '.', '-' and '_', with a letter or a digit at both ends.
+	all := slices.SortedFunc(maps.Keys(words), longestFirst)
+	for i := range all {
+		all[i] = regexp.QuoteMeta(all[i])
+	}
+	return regexp.MustCompile(`\b(?:` + strings.Join(all, "|") + `)\b`)
+}
+
+func (m *masker) addLeaf(l leaf) {
+	value := strings.TrimSpace(l.value)
+	switch {
+	case !shortWord(value):
+		m.addForms(value)
+	case saysSecret(l.name) && worthMasking(value):
+		m.words[value] = true
+		for _, form := range forms(value) {
+			if form != value {
+				m.forms[form] = true
+			}
+		}
+	}
 }
 
 func (m *masker) addForms(value string) {
@@ -88,8 +139,11 @@ func (m *masker) addForms(value string) {
 	for _, form := range forms(value) {
 		m.forms[form] = true
 	}
-	for _, inner := range slices.Concat(linesOf(value), secretFields(value), secretSettings(value)) {
+	for _, inner := range slices.Concat(linesOf(value), secretSettings(value)) {
 		m.addForms(inner)
+	}
+	for _, field := range secretFields(value) {
+		m.addLeaf(field)
 	}
 }
 
@@ -110,30 +164,42 @@ func linesOf(value string) []string {
 var (
 	pemBorder   = regexp.MustCompile(`^-----(BEGIN|END) [A-Z0-9 ]+-----$`)
 	digits      = regexp.MustCompile(`^[0-9]+$`)
-	secretField = regexp.MustCompile(`(?i)key|secret|token|password`)
+	secretField = regexp.MustCompile(`(?i)key|secret|token|pass|pwd|psk|credential`)
+	word        = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$`)
 	// secretSetting is a line such as "token: abc" or "aws_secret_access_key = abc".
 	secretSetting = regexp.MustCompile(
 		`(?im)^[\s-]*["']?[\w.-]*(?:key|secret|token|password)[\w.-]*["']?\s*[:=]\s*["']?([^\s"']{8,})["']?,?\s*$`)
 )
+
+// saysSecret tells whether a name is that of a secret.
+func saysSecret(name string) bool { return secretField.MatchString(name) }
+
+// shortWord tells whether a value may well be no secret, and stand in a log for something else.
+func shortWord(value string) bool {
+	return len(value) < minLine && word.MatchString(value) && !digits.MatchString(value)
+}
 
 func worthMasking(value string) bool {
 	short := len(value) < minSecret || digits.MatchString(value) && len(value) < minNumber
 	return !short && !slices.Contains(trivial, strings.ToLower(value))
 }
 
-// secretFields are the fields of a JSON document, such as a Google service account's, that are secrets by themselves.
-func secretFields(value string) []string {
-	if !strings.HasPrefix(value, "{") {
+// secretFields are the fields of a JSON document, such as a Google service account's, that are secrets by themselves,
+// however deep they lie, and also in a document that is a field of another one.
+func secretFields(value string) []leaf {
+	if !strings.HasPrefix(value, "{") && !strings.HasPrefix(value, "[") {
 		return nil
 	}
-	var document map[string]any
-	if json.Unmarshal([]byte(value), &document) != nil {
+	document, ok := decode([]byte(value))
+	if !ok {
 		return nil
 	}
-	var found []string
-	for name, field := range document {
-		if text, ok := field.(string); ok && len(text) >= minLine && secretField.MatchString(name) {
-			found = append(found, text)
+	var found []leaf
+	for _, l := range leaves("", document) {
+		if saysSecret(l.name) {
+			found = append(found, l)
+		} else {
+			found = append(found, secretFields(l.value)...)
 		}
 	}
 	return found

@@ -195,7 +195,7 @@ func TestPlanArchiveIsMasked(t *testing.T) {
 	b := newBench(t)
 	b.useFake("plan")
 	b.cfg.Params.Operation = job.Plan
-	b.credential("cloud", map[string]string{"WORD": "library", "NAME": "will be created"})
+	b.credential("cloud", map[string]string{"TOKEN": "library", "NAME": "will be created"})
 	b.run(t.Context())
 	for part, want := range map[string]string{
 		job.PartPlan: savedPlan, job.PartPlanText: "# a ***",

@@ -184,11 +184,11 @@ func (p *stateProxy) learn(r request, a answer) {
 	switch r.method {
 	case http.MethodGet:
 		p.state, p.current = readSnapshot(a.body), &a
-		p.client.log.secrets.add(sensitive(p.state.outputs)...)
+		p.client.log.secrets.learn(sensitive(p.state.outputs)...)
 	case http.MethodPost:
 		p.state, p.current = readSnapshot(r.body), &answer{http.StatusOK, r.body}
 		p.writes++
-		p.client.log.secrets.add(sensitive(p.state.outputs)...)
+		p.client.log.secrets.learn(sensitive(p.state.outputs)...)
 	case "LOCK":
 		p.lock, p.current = lockInfo{lockID(r.body), r.body}, nil
 	case "UNLOCK":

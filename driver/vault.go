@@ -163,9 +163,6 @@ func (r *run) fetchOne(ctx context.Context, v job.VaultRequest) error {
 	if err != nil {
 		return named(v, err)
 	}
-	for _, value := range a.Data {
-		r.keepSecret(value)
-	}
 	if err := r.distribute(v, a.Data); err != nil {
 		return err
 	}

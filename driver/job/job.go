@@ -101,6 +101,8 @@ type Params struct {
 	PassEnv []string `json:"passEnv,omitempty"`
 	// Trust says of each bundle in TrustDir where it comes from, for people.
 	Trust []string `json:"trust,omitempty"`
+	// SecretEnv names those of PassEnv whose values come from Secrets: they are masked too.
+	SecretEnv []string `json:"secretEnv,omitempty"`
 	// SecretVariables names the variables whose values come from Secrets: they are masked in what the driver writes.
 	SecretVariables []string     `json:"secretVariables,omitempty"`
 	PluginMirror    PluginMirror `json:"pluginMirror"`

@@ -145,6 +145,9 @@ func params(in Input, t merged) job.Params {
 	}
 	for _, e := range t.env() {
 		p.PassEnv = append(p.PassEnv, e.Name)
+		if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
+			p.SecretEnv = append(p.SecretEnv, e.Name)
+		}
 	}
 	p.Trust = trustNames(in)
 	for _, v := range in.Workspace.Spec.Variables {

@@ -307,6 +307,20 @@ func TestBuild_LeavesItsArgumentsAlone(t *testing.T) {
 	}
 }
 
+// TestBuild_SecretEnvIsNamed: the driver masks what comes from Secrets, and nothing else.
+func TestBuild_SecretEnvIsNamed(t *testing.T) {
+	in := input()
+	in.Workspace.Spec.PodTemplate = &v1alpha1.PodTemplate{Env: []corev1.EnvVar{
+		{Name: "PROXY", Value: "x"},
+		{Name: "API", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{Key: "k"}}},
+		{Name: "CONF", ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{Key: "k"}}},
+	}}
+	got := paramsOf(t, Build(in))
+	if diff := cmp.Diff([][]string{{"PROXY", "API", "CONF"}, {"API"}}, [][]string{got.PassEnv, got.SecretEnv}); diff != "" {
+		t.Errorf("passed, and secret among them (-want +got):\n%s", diff)
+	}
+}
+
 // TestBuild_EngineIsTheWorkspacesBeforeTheClasss: each field by itself.
 func TestBuild_EngineIsTheWorkspacesBeforeTheClasss(t *testing.T) {
 	for _, test := range []struct {
