@@ -12,9 +12,6 @@ import (
 const (
 	// freeBody is how much of a body is read without asking for room: most states are smaller.
 	freeBody = 1 << 20
-	// largeRoom is for all larger bodies at once. With what is made of a body until it is stored, and the small ones, it
-	// fits in the memory that the chart gives a server.
-	largeRoom = 192 << 20
 )
 
 // readBody reads at most limit bytes; a route without a body ignores what is sent. Memory is taken for what has come,
@@ -57,10 +54,9 @@ func (s *Server) readLarge(ctx context.Context, c *call, b *bytes.Buffer, body s
 	if size <= freeBody {
 		return drain(b, body)
 	}
-	if err := s.bodies.Acquire(ctx, size); err != nil {
-		return fmt.Errorf("waiting for room: %w", err)
+	if err := s.room.hold(ctx, c, size); err != nil {
+		return err
 	}
-	c.held = size
 	b.Grow(int(size) - b.Len())
 	return drain(b, body)
 }

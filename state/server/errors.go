@@ -28,6 +28,7 @@ var statuses = []struct {
 	{ErrUnauthenticated, http.StatusUnauthorized},
 	{ErrForbidden, http.StatusForbidden},
 	{ErrReported, http.StatusConflict},
+	{errPanic, http.StatusInternalServerError},
 	{state.ErrUnsaved, http.StatusConflict},
 	{state.ErrInvalid, http.StatusBadRequest},
 	{state.ErrNotHolder, http.StatusConflict},

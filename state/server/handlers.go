@@ -20,9 +20,16 @@ type call struct {
 	uid  string // of the Workspace
 	r    *http.Request
 	body []byte
-	// held is what the body has of the room for large ones, to be given back when the call has ended.
-	held int64
+	// told is what the handler adds to the audit's line.
+	told *told
+	// held is what the call has of the room for large bodies, and shares how often it took some of it: both are given back
+	// when the call has ended.
+	held   int64
+	shares int
 }
+
+// told is what a caller said about a request, beside what it asks for.
+type told struct{ why string }
 
 // answer is what a handler has to say.
 type answer struct {

@@ -12,9 +12,11 @@ import (
 
 // manageRoutes are those of a Workspace's lock and versions, for the controller.
 var manageRoutes = []route{
-	{"lock_get", "GET " + workspacePath + "/lock", inspects, requestTimeout, 0, (*Server).getLock},
-	{"lock_delete", "DELETE " + workspacePath + "/lock", inspects, requestTimeout, 0, (*Server).deleteLock},
-	{"versions_get", "GET " + workspacePath + "/versions", inspects, bigTimeout, 0, (*Server).getVersions},
+	{"lock_get", "read lock", "GET " + workspacePath + "/lock", inspects, requestTimeout, 0, (*Server).getLock},
+	{"lock_delete", "free lock", "DELETE " + workspacePath + "/lock", inspects,
+		requestTimeout, 0, (*Server).deleteLock},
+	{"versions_get", "list versions", "GET " + workspacePath + "/versions", inspects,
+		bigTimeout, 0, (*Server).getVersions},
 }
 
 func (s *Server) getLock(ctx context.Context, c call) (answer, error) {

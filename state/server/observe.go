@@ -2,8 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +18,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	bytes    *prometheus.CounterVec
+	panics   *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -29,8 +33,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "plumbline_state_bytes_total", Help: "Bytes of bodies, received and sent, by route.",
 		}, []string{"route", "direction"}),
+		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "plumbline_state_panics_total", Help: "Requests that were ended by a fault of the program, by route.",
+		}, []string{"route"}),
 	}
-	r.MustRegister(m.requests, m.seconds, m.bytes)
+	r.MustRegister(m.requests, m.seconds, m.bytes, m.panics)
 	return m
 }
 
@@ -51,9 +58,9 @@ func (s *Server) facing(f face, rt route) http.Handler {
 		began := s.Clock.Now()
 		ctx, cancel := context.WithTimeout(r.Context(), rt.timeout)
 		defer cancel()
-		c := call{r: r}
-		defer func() { s.bodies.Release(c.held) }()
-		a, err := f.serve(ctx, rt, w, &c)
+		c := call{r: r, told: &told{}}
+		defer s.room.release(&c)
+		a, err := s.survive(ctx, rt, func() (answer, error) { return f.serve(ctx, rt, w, &c) })
 		if err != nil {
 			a = f.refuse(err)
 		}
@@ -66,6 +73,22 @@ func (s *Server) facing(f face, rt route) http.Handler {
 		s.logRequest(rt, &c, outcome{answer: a, err: err, took: took})
 		s.audit(rt, &c, a)
 	})
+}
+
+// errPanic is the answer to a request that the program itself failed in.
+var errPanic = errors.New("the state service failed in this request; its log has the cause")
+
+// survive carries a request out. A panic ends that request alone: it is logged with its stack, counted and answered.
+func (s *Server) survive(ctx context.Context, rt route, do func() (answer, error)) (a answer, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.metrics.panics.WithLabelValues(rt.name).Inc()
+			s.Log.ErrorContext(ctx, "a request's handler panicked", "route", rt.name, "cause", fmt.Sprint(cause),
+				"stack", string(debug.Stack()))
+			a, err = answer{}, errPanic
+		}
+	}()
+	return do()
 }
 
 type outcome struct {
@@ -117,7 +140,7 @@ func (s *Server) serve(ctx context.Context, rt route, w http.ResponseWriter, c *
 	if err := s.readBody(ctx, w, c, rt.maxBody); err != nil {
 		return answer{}, err
 	}
-	return rt.handle(s, ctx, *c)
+	return s.handle(ctx, rt, c)
 }
 
 func (s *Server) workspaceUID(ctx context.Context, a access, c *call) (string, error) {

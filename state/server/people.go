@@ -32,39 +32,39 @@ var (
 // personRoute is a route for people: they need each of the rights, on the Workspace or the Run that the path names, or
 // on the Workspace of that Run.
 type personRoute struct {
-	name, pattern string
-	needs         []right
-	timeout       time.Duration
-	maxBody       int64
-	handle        handler
+	name, action, pattern string
+	needs                 []right
+	timeout               time.Duration
+	maxBody               int64
+	handle                handler
 }
 
 var personRoutes = []personRoute{
-	{"people_state_get", "GET " + personsWorkspace + "/state", []right{readsState},
+	{"people_state_get", "read", "GET " + personsWorkspace + "/state", []right{readsState},
 		bigTimeout, 0, (*Server).pull},
-	{"people_state_put", "PUT " + personsWorkspace + "/state", []right{changesState},
+	{"people_state_put", "push", "PUT " + personsWorkspace + "/state", []right{changesState},
 		bigTimeout, maxState, (*Server).push},
-	{"people_versions_get", "GET " + personsWorkspace + "/state/versions", []right{readsState},
+	{"people_versions_get", "list versions", "GET " + personsWorkspace + "/state/versions", []right{readsState},
 		bigTimeout, 0, (*Server).getVersions},
-	{"people_version_get", "GET " + personsWorkspace + "/state/versions/{number}", []right{readsState},
+	{"people_version_get", "read version", "GET " + personsWorkspace + "/state/versions/{number}", []right{readsState},
 		bigTimeout, 0, (*Server).pullVersion},
-	{"people_rollback", "POST " + personsWorkspace + "/state/rollback", []right{changesState},
+	{"people_rollback", "rollback", "POST " + personsWorkspace + "/state/rollback", []right{changesState},
 		bigTimeout, maxSmall, (*Server).rollback},
 	// A repair may take the lock from somebody who can't be known any more.
-	{"people_repair", "POST " + personsWorkspace + "/state/repair", []right{changesState, breaksLock},
+	{"people_repair", "repair", "POST " + personsWorkspace + "/state/repair", []right{changesState, breaksLock},
 		bigTimeout, maxSmall, (*Server).repair},
-	{"people_lock_get", "GET " + personsWorkspace + "/lock", []right{seesLock},
+	{"people_lock_get", "read lock", "GET " + personsWorkspace + "/lock", []right{seesLock},
 		requestTimeout, 0, (*Server).getLock},
-	{"people_lock_delete", "DELETE " + personsWorkspace + "/lock", []right{breaksLock},
+	{"people_lock_delete", "force unlock", "DELETE " + personsWorkspace + "/lock", []right{breaksLock},
 		requestTimeout, 0, (*Server).breakLock},
-	{"people_log_get", "GET " + personsRun + "/log", []right{readsLog},
+	{"people_log_get", "read log", "GET " + personsRun + "/log", []right{readsLog},
 		bigTimeout, 0, (*Server).getLog},
 	// The text hides what is sensitive, as the log does. The plan itself and its JSON hold the whole state.
-	{"people_plan_text_get", "GET " + personsRun + "/plan.txt", []right{readsPlan},
+	{"people_plan_text_get", "read plan", "GET " + personsRun + "/plan.txt", []right{readsPlan},
 		bigTimeout, 0, getPart(job.PartPlanText)},
-	{"people_plan_get", "GET " + personsRun + "/plan", []right{readsPlan, readsState},
+	{"people_plan_get", "read plan", "GET " + personsRun + "/plan", []right{readsPlan, readsState},
 		bigTimeout, 0, getPart(job.PartPlan)},
-	{"people_plan_json_get", "GET " + personsRun + "/plan.json", []right{readsPlan, readsState},
+	{"people_plan_json_get", "read plan", "GET " + personsRun + "/plan.json", []right{readsPlan, readsState},
 		bigTimeout, 0, getPart(job.PartPlanJSON)},
 }
 
@@ -80,11 +80,11 @@ func (s *Server) handlePeople(mux *http.ServeMux) {
 					if err := s.readBody(ctx, w, c, rt.maxBody); err != nil {
 						return answer{}, err
 					}
-					return rt.handle(s, ctx, *c)
+					return s.handle(ctx, rt, c)
 				},
 				refuse: refusePerson,
 			},
-			route{name: p.name, pattern: p.pattern, timeout: p.timeout, maxBody: p.maxBody, handle: p.handle},
+			route{name: p.name, action: p.action, pattern: p.pattern, timeout: p.timeout, maxBody: p.maxBody, handle: p.handle},
 		))
 	}
 	handleDiscovery(mux)
@@ -96,7 +96,7 @@ func (s *Server) admit(ctx context.Context, c *call, needs []right) error {
 	if err != nil {
 		return err
 	}
-	c.id = Identity{Person: user.Username}
+	c.id = Identity{Person: user.Username, Groups: user.Groups}
 	namespace, run := c.r.PathValue("namespace"), c.r.PathValue("run")
 	for _, need := range needs {
 		name := c.r.PathValue("name")

@@ -101,6 +101,7 @@ func (s *Server) breakLock(ctx context.Context, c call) (answer, error) {
 
 // actor is the caller, who must say why.
 func (c call) actor(why string) (state.Actor, error) {
+	c.told.why = why[:min(len(why), people.MaxWhy)]
 	if why == "" || len(why) > people.MaxWhy {
 		return state.Actor{}, fmt.Errorf("%w: say why, in at most %d bytes: it is kept with what you do",
 			state.ErrInvalid, people.MaxWhy)

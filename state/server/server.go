@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 	"k8s.io/utils/clock"
 
 	"github.com/plumbline-dev/plumbline/state"
@@ -30,6 +29,9 @@ import (
 type Identity struct {
 	Controller bool
 	Person     string
+
+	// Groups are a person's, as the API server knows them.
+	Groups []string
 
 	Namespace    string
 	Workspace    string
@@ -80,13 +82,13 @@ type Options struct {
 type Server struct {
 	Options
 	metrics *metrics
-	bodies  *semaphore.Weighted
+	room    *room
 }
 
 // New returns a Server.
 func New(o Options) *Server {
 	o.Audit = cmp.Or(o.Audit, o.Log)
-	return &Server{Options: o, metrics: newMetrics(o.Metrics), bodies: semaphore.NewWeighted(largeRoom)}
+	return &Server{Options: o, metrics: newMetrics(o.Metrics), room: newRoom()}
 }
 
 const (
@@ -118,7 +120,9 @@ const (
 )
 
 type route struct {
-	name    string
+	name string
+	// action is what the audit calls a request by this route; unaudited for none.
+	action  string
 	pattern string
 	access  access
 	timeout time.Duration
@@ -129,15 +133,19 @@ type route struct {
 const workspacePath = "/v1/workspaces/{namespace}/{name}"
 
 var routes = []route{
-	{"state_get", "GET " + workspacePath + "/state", reads, bigTimeout, 0, (*Server).getState},
-	{"state_post", "POST " + workspacePath + "/state", writes, bigTimeout, maxState, (*Server).postState},
-	{"state_delete", "DELETE " + workspacePath + "/state", writes, requestTimeout, 0, (*Server).deleteState},
-	{"lock", "LOCK " + workspacePath + "/state", writes, requestTimeout, maxSmall, (*Server).lock},
-	{"unlock", "UNLOCK " + workspacePath + "/state", finishes, requestTimeout, maxSmall, (*Server).unlock},
-	{"outputs_get", "GET " + workspacePath + "/outputs", readsOutputs, bigTimeout, 0, (*Server).getOutputs},
-	{"outputs_put", "PUT " + workspacePath + "/outputs", writes, bigTimeout, maxState, (*Server).putOutputs},
-	{"result_put", "PUT " + workspacePath + "/runs/{run}/result", finishes, requestTimeout, maxSmall, (*Server).putResult},
-	{"workspace_delete", "DELETE " + workspacePath, controls, bigTimeout, 0, (*Server).deleteWorkspace},
+	{"state_get", "read", "GET " + workspacePath + "/state", reads, bigTimeout, 0, (*Server).getState},
+	{"state_post", "write", "POST " + workspacePath + "/state", writes, bigTimeout, maxState, (*Server).postState},
+	{"state_delete", "remove", "DELETE " + workspacePath + "/state", writes,
+		requestTimeout, 0, (*Server).deleteState},
+	{"lock", "lock", "LOCK " + workspacePath + "/state", writes, requestTimeout, maxSmall, (*Server).lock},
+	{"unlock", "unlock", "UNLOCK " + workspacePath + "/state", finishes, requestTimeout, maxSmall, (*Server).unlock},
+	{"outputs_get", "read outputs", "GET " + workspacePath + "/outputs", readsOutputs,
+		bigTimeout, 0, (*Server).getOutputs},
+	{"outputs_put", "write outputs", "PUT " + workspacePath + "/outputs", writes,
+		bigTimeout, maxState, (*Server).putOutputs},
+	{"result_put", "report result", "PUT " + workspacePath + "/runs/{run}/result", finishes,
+		requestTimeout, maxSmall, (*Server).putResult},
+	{"workspace_delete", "erase", "DELETE " + workspacePath, controls, bigTimeout, 0, (*Server).deleteWorkspace},
 }
 
 // Handler serves the API.

@@ -119,10 +119,10 @@ func TestSlowAndBrokenClients(t *testing.T) {
 			t.Errorf("another client's state: %d", got)
 		}
 	}
-	if !s.bodies.TryAcquire(largeRoom) {
+	if !s.room.all.TryAcquire(largeRoom) {
 		t.Error("who sends nothing takes the room of those who do")
 	} else {
-		s.bodies.Release(largeRoom)
+		s.room.all.Release(largeRoom)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -149,7 +149,7 @@ func TestLargeBodiesHaveToFit(t *testing.T) {
 		h.ServeHTTP(rec, req)
 		return rec.Code
 	}
-	if !s.bodies.TryAcquire(largeRoom) {
+	if !s.room.all.TryAcquire(largeRoom) {
 		t.Fatal("there is no room at the beginning")
 	}
 	if got := post(2<<20, time.Second/4); got != http.StatusServiceUnavailable {
@@ -158,13 +158,13 @@ func TestLargeBodiesHaveToFit(t *testing.T) {
 	if got := post(1<<10, time.Minute); got != http.StatusOK {
 		t.Errorf("a small state without room: %d, want 200", got)
 	}
-	s.bodies.Release(largeRoom)
+	s.room.all.Release(largeRoom)
 	for range 5 * largeRoom / maxState { // what has ended has given its room back
 		if got := post(2<<20, time.Minute); got != http.StatusConflict && got != http.StatusOK {
 			t.Errorf("a large state: %d", got)
 		}
 	}
-	if !s.bodies.TryAcquire(largeRoom) {
+	if !s.room.all.TryAcquire(largeRoom) {
 		t.Error("room is not given back")
 	}
 }

@@ -18,16 +18,20 @@ const (
 
 // unsavedRoutes are those of states that Runs could not save. A Run leaves one also when it is over: that may be why.
 var unsavedRoutes = []route{
-	{"unsaved_put", "PUT " + unsavedPath, finishes, bigTimeout, state.MaxUnsaved, (*Server).putUnsaved},
-	{"unsaved_store", "POST " + unsavedPath, writes, bigTimeout, 0, (*Server).storeUnsaved},
-	{"unsaved_get", "GET " + unsavedPath + "/{id}", reads, bigTimeout, 0, (*Server).getUnsaved},
-	{"unsaved_delete", "DELETE " + unsavedPath + "/{id}", writes, requestTimeout, 0, (*Server).deleteUnsaved},
+	{"unsaved_put", "keep unsaved", "PUT " + unsavedPath, finishes,
+		bigTimeout, state.MaxUnsaved, (*Server).putUnsaved},
+	{"unsaved_store", "store unsaved", "POST " + unsavedPath, writes, bigTimeout, 0, (*Server).storeUnsaved},
+	{"unsaved_get", "read unsaved", "GET " + unsavedPath + "/{id}", reads, bigTimeout, 0, (*Server).getUnsaved},
+	{"unsaved_delete", "drop unsaved", "DELETE " + unsavedPath + "/{id}", writes,
+		requestTimeout, 0, (*Server).deleteUnsaved},
 }
 
 var personUnsavedRoutes = []personRoute{
-	{"people_unsaved_list", "GET " + personsUnsaved, []right{readsState}, bigTimeout, 0, (*Server).listUnsaved},
-	{"people_unsaved_get", "GET " + personsUnsaved + "/{id}", []right{readsState}, bigTimeout, 0, (*Server).getUnsaved},
-	{"people_unsaved_delete", "DELETE " + personsUnsaved + "/{id}", []right{changesState},
+	{"people_unsaved_list", "list unsaved", "GET " + personsUnsaved, []right{readsState},
+		bigTimeout, 0, (*Server).listUnsaved},
+	{"people_unsaved_get", "read unsaved", "GET " + personsUnsaved + "/{id}", []right{readsState},
+		bigTimeout, 0, (*Server).getUnsaved},
+	{"people_unsaved_delete", "discard unsaved", "DELETE " + personsUnsaved + "/{id}", []right{changesState},
 		bigTimeout, 0, (*Server).discardUnsaved},
 }
 
