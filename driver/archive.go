@@ -17,8 +17,8 @@ import (
 // What is kept of a log is its first headSize and its last tailSize bytes, give or take a block. The same bounds hold
 // for what waits to be shipped, so that a state service that is away costs that much memory and no more.
 const (
-	headSize = 8 << 20
-	tailSize = 8 << 20
+	headSize = job.LogHead
+	tailSize = job.LogTail
 	// shipSize is how much is worth a request of its own while the head is written.
 	shipSize = 64 << 10
 	// shipEvery is for how long anything waits, and shipSlow from the slowAfter-th chunk on: a Run that goes on for hours

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,9 +64,18 @@ type NewChunk struct {
 	DropFrom, DropTo int
 }
 
-// PutChunk archives a piece of a log.
+// PutChunk archives a piece of a log. What a log may hold is the service's to say: its beginning can't be dropped any
+// more, and a Run that has archived more than maxLog through this server, less what it has dropped, is refused.
 func (s *Service) PutChunk(ctx context.Context, id RunID, c NewChunk) error {
-	if err := errors.Join(id.check(), c.check()); err != nil {
+	chunk, err := c.check()
+	if err := errors.Join(id.check(), err); err != nil {
+		return err
+	}
+	dropped, err := s.droppable(ctx, id, c)
+	if err != nil {
+		return err
+	}
+	if err := s.logs.grow(id, len(chunk.Text)-dropped); err != nil {
 		return err
 	}
 	if err := s.createOnce(ctx, id.chunk(c.N), c.Packed); err != nil {
@@ -82,17 +89,35 @@ func (s *Service) PutChunk(ctx context.Context, id RunID, c NewChunk) error {
 	return nil
 }
 
-func (c NewChunk) check() error {
+// droppable tells how much text the chunks hold that are to be dropped; none of them may be of the log's beginning.
+func (s *Service) droppable(ctx context.Context, id RunID, c NewChunk) (size int, err error) {
+	for n := c.DropFrom; n < c.DropTo; n++ {
+		old, err := s.chunk(ctx, id, n)
+		switch {
+		case errors.Is(err, ErrNotFound): // dropped before, by a request whose answer was lost
+		case err != nil:
+			return 0, err
+		case old.Offset < job.LogHead:
+			return 0, fmt.Errorf("%w: chunk %d is of the first %d bytes of the log, which are kept", ErrInvalid, n, job.LogHead)
+		}
+		size += len(old.Text)
+	}
+	return size, nil
+}
+
+func (c NewChunk) check() (job.Chunk, error) {
 	if c.N < 0 || c.N >= job.MaxChunks {
-		return fmt.Errorf("%w: there is no chunk %d", ErrInvalid, c.N)
+		return job.Chunk{}, fmt.Errorf("%w: there is no chunk %d", ErrInvalid, c.N)
 	}
 	if c.DropFrom < 0 || c.DropTo < c.DropFrom || c.DropTo > c.N || c.DropTo-c.DropFrom > maxDrop {
-		return fmt.Errorf("%w: chunks %d to %d can't be dropped with chunk %d", ErrInvalid, c.DropFrom, c.DropTo, c.N)
+		return job.Chunk{}, fmt.Errorf("%w: chunks %d to %d can't be dropped with chunk %d",
+			ErrInvalid, c.DropFrom, c.DropTo, c.N)
 	}
-	if _, err := job.UnpackChunk(c.Packed); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	chunk, err := job.UnpackChunk(c.Packed)
+	if err != nil {
+		return job.Chunk{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return nil
+	return chunk, nil
 }
 
 // parts are what may be archived beside the log.
@@ -151,34 +176,6 @@ func (s *Service) createOnce(ctx context.Context, key string, data []byte) error
 	return nil
 }
 
-// ArchivedChunk is a piece of a log with its number.
-type ArchivedChunk struct {
-	N int
-	job.Chunk
-}
-
-// Chunks returns the chunks of a log from a number on, in their order; each is read when it is asked for. A Run that
-// has archived none has none: whether it has a log at all, RunLog tells.
-func (s *Service) Chunks(ctx context.Context, id RunID, from int) iter.Seq2[ArchivedChunk, error] {
-	return func(yield func(ArchivedChunk, error) bool) {
-		numbers, err := s.chunkNumbers(ctx, id)
-		if err != nil {
-			yield(ArchivedChunk{}, err)
-			return
-		}
-		first, _ := slices.BinarySearch(numbers, from)
-		for _, n := range numbers[first:] {
-			c, err := s.chunk(ctx, id, n)
-			if errors.Is(err, ErrNotFound) {
-				continue // dropped meanwhile: the offset of the next one tells
-			}
-			if !yield(ArchivedChunk{n, c}, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
 func (s *Service) chunkNumbers(ctx context.Context, id RunID) ([]int, error) {
 	if err := id.check(); err != nil {
 		return nil, err
@@ -210,71 +207,4 @@ func (s *Service) chunk(ctx context.Context, id RunID, n int) (job.Chunk, error)
 		return job.Chunk{}, fmt.Errorf("reading chunk %d of the log of run %s: %w", n, id.Run, err)
 	}
 	return c, nil
-}
-
-// RunLog returns a Run's log as one text, in which a line tells of each gap, or ErrNotFound. It is fetched from the
-// store as it is read, a chunk at a time.
-func (s *Service) RunLog(ctx context.Context, id RunID) (io.Reader, error) {
-	numbers, err := s.chunkNumbers(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if len(numbers) == 0 {
-		return nil, fmt.Errorf("the log of run %s: %w", id.Run, ErrNotFound)
-	}
-	return &logReader{numbers: numbers, chunk: func(n int) (job.Chunk, error) { return s.chunk(ctx, id, n) }}, nil
-}
-
-// logReader puts chunks together.
-type logReader struct {
-	numbers []int
-	chunk   func(n int) (job.Chunk, error)
-	// at is how much of the log has gone by, read or missing.
-	at   int64
-	text []byte
-	last byte
-}
-
-func (r *logReader) Read(p []byte) (int, error) {
-	for len(r.text) == 0 {
-		if len(r.numbers) == 0 {
-			return 0, io.EOF
-		}
-		c, err := r.chunk(r.numbers[0])
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return 0, err
-		}
-		r.numbers = r.numbers[1:]
-		if err == nil {
-			r.text = r.join(c)
-		}
-	}
-	n := copy(p, r.text)
-	r.text = r.text[n:]
-	return n, nil
-}
-
-// join returns what is to be read for a chunk: its text, after a line about what is missing before it.
-func (r *logReader) join(c job.Chunk) []byte {
-	text, missing := c.Text, c.Offset-r.at
-	if missing < 0 {
-		text = text[min(-missing, int64(len(text))):]
-	}
-	r.at = max(r.at, c.Offset+int64(len(c.Text)))
-	if missing > 0 {
-		text = append(r.gap(missing), text...)
-	}
-	if len(text) > 0 {
-		r.last = text[len(text)-1]
-	}
-	return text
-}
-
-// gap is a line of its own, whatever was before it.
-func (r *logReader) gap(missing int64) []byte {
-	line := fmt.Appendf(nil, "... %d bytes of the log were not kept ...\n", missing)
-	if r.last != 0 && r.last != '\n' {
-		line = append([]byte{'\n'}, line...)
-	}
-	return line
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"regexp"
 	"slices"
@@ -33,7 +32,7 @@ func packed(t testing.TB, offset int64, text string) []byte {
 
 func readLog(t testing.TB, s *Service, id RunID) string {
 	t.Helper()
-	r, err := s.RunLog(t.Context(), id)
+	r, err := s.RunLog(t.Context(), id, WholeLog)
 	if errors.Is(err, ErrNotFound) {
 		return ""
 	}
@@ -78,9 +77,9 @@ func TestLogChunks(t *testing.T) {
 			"a\n... 8 bytes of the log were not kept ...\nb\n"},
 		{"no beginning", []put{{3, 7, "b\n", 0, 0, nil}}, "... 7 bytes of the log were not kept ...\nb\n"},
 		{"dropped", []put{
-			{0, 0, "a\n", 0, 0, nil}, {1, 2, "b\n", 0, 0, nil}, {2, 4, "c\n", 0, 0, nil}, {3, 6, "d\n", 1, 3, nil},
-			{3, 6, "d\n", 1, 3, nil},
-		}, "a\n... 4 bytes of the log were not kept ...\nd\n"},
+			{0, job.LogHead, "a\n", 0, 0, nil}, {1, job.LogHead + 2, "b\n", 0, 0, nil}, {2, job.LogHead + 4, "c\n", 0, 0, nil},
+			{3, job.LogHead + 6, "d\n", 1, 3, nil}, {3, job.LogHead + 6, "d\n", 1, 3, nil},
+		}, "... 8388608 bytes of the log were not kept ...\na\n... 4 bytes of the log were not kept ...\nd\n"},
 		{"overlapping", []put{{0, 0, "abc", 0, 0, nil}, {1, 2, "cd", 0, 0, nil}, {2, 0, "ab", 0, 0, nil}}, "abcd"},
 		{"what can't be", []put{
 			{-1, 0, "a", 0, 0, ErrInvalid}, {job.MaxChunks, 0, "a", 0, 0, ErrInvalid}, {1, 0, "a", 1, 2, ErrInvalid},
@@ -106,22 +105,84 @@ func TestLogChunks(t *testing.T) {
 	}
 }
 
-func TestChunksFromSomewhere(t *testing.T) {
+// TestTheRestOfALog: who follows a log is sent what came since, and told of what is missing in between.
+func TestTheRestOfALog(t *testing.T) {
 	s := newService(newFakeStore(), &pods{})
-	for n, text := range []string{"a\n", "b\n", "c\n"} {
-		if err := s.PutChunk(t.Context(), run1, NewChunk{N: n, Packed: packed(t, int64(2*n), text)}); err != nil {
+	put := func(n int, offset int64, text string) {
+		t.Helper()
+		if err := s.PutChunk(t.Context(), run1, NewChunk{N: n, Packed: packed(t, offset, text)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var got []string
-	for c, err := range s.Chunks(t.Context(), run1, 1) {
+	rest := func(after int, want string) int {
+		t.Helper()
+		end, err := s.LogEnd(t.Context(), run1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, fmt.Sprintf("%d at %d: %s", c.N, c.Offset, c.Text))
+		put(end+100, 1<<30, "what comes meanwhile")
+		log, err := s.RunLog(t.Context(), run1, LogRange{After: after, Until: end})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(log); err != nil || string(text) != want {
+			t.Errorf("after %d: got %q, %v, want %q", after, text, err, want)
+		}
+		if err := s.Store.Delete(t.Context(), run1.chunk(end+100)); err != nil {
+			t.Fatal(err)
+		}
+		return end
 	}
-	if diff := cmp.Diff([]string{"1 at 2: b\n", "2 at 4: c\n"}, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	put(0, 0, "a\n")
+	put(1, 2, "b")
+	at := rest(WholeLog.After, "a\nb")
+	at = rest(at, "")
+	put(2, 3, "b\n")
+	put(4, 15, "c\n")
+	at = rest(at, "b\n... 10 bytes of the log were not kept ...\nc\n")
+	if err := s.Store.Delete(t.Context(), run1.chunk(at)); err != nil { // the tail goes on
+		t.Fatal(err)
+	}
+	put(5, 30, "d\n")
+	if last := rest(at, "d\n"); last != 5 {
+		t.Errorf("the log ends at %d, want 5", last)
+	}
+}
+
+// TestTheBeginningOfALogStays: what a Run said first can't be taken back, and it can't fill the store.
+func TestTheBeginningOfALogStays(t *testing.T) {
+	s := newService(newFakeStore(), &pods{})
+	put := func(n int, offset int64, drop ...int) error {
+		c := NewChunk{N: n, Packed: packed(t, offset, "text\n")}
+		if len(drop) > 0 {
+			c.DropFrom, c.DropTo = drop[0], drop[0]+1
+		}
+		return s.PutChunk(t.Context(), run1, c)
+	}
+	for n, offset := range []int64{0, 5, job.LogHead - 1, job.LogHead} {
+		if err := put(n, offset); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n, want := range []error{ErrInvalid, ErrInvalid, ErrInvalid, nil, nil} {
+		if err := put(10+n, job.LogHead+int64(100*n), n); !errors.Is(err, want) {
+			t.Errorf("dropping chunk %d: got %v, want %v", n, err, want)
+		}
+	}
+	full := newService(newFakeStore(), &pods{})
+	for n := range maxLog / job.MaxChunk {
+		c := NewChunk{N: n, Packed: packed(t, int64(n*job.MaxChunk), strings.Repeat("x", job.MaxChunk))}
+		if err := full.PutChunk(t.Context(), run1, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	over := NewChunk{N: 1000, Packed: packed(t, maxLog, "x")}
+	if err := full.PutChunk(t.Context(), run1, over); !errors.Is(err, ErrInvalid) {
+		t.Errorf("one byte too many: got %v, want %v", err, ErrInvalid)
+	}
+	over.DropFrom, over.DropTo = 100, 101
+	if err := full.PutChunk(t.Context(), run1, over); err != nil {
+		t.Errorf("room was made: %v", err)
 	}
 }
 

@@ -84,6 +84,7 @@ type Options struct {
 type Service struct {
 	Options
 	hints   *hints
+	logs    logSizes
 	prunes  chan prune
 	metrics *metrics
 }

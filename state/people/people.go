@@ -13,7 +13,9 @@
 //	workspaces/<name>/state/unsaved         GET: UnsavedStates
 //	workspaces/<name>/state/unsaved/<id>    GET: that state, as gzip packs it; DELETE ?why=: it needn't be stored
 //	workspaces/<name>/lock                  GET: state.LockStatus; DELETE ?id=&why=: Released
-//	runs/<name>/{log,plan,plan.json,plan.txt}   GET
+//	runs/<name>/log                         GET ?after=&until=: the whole, or the part between two ends
+//	runs/<name>/log/end                     GET: LogEnd
+//	runs/<name>/{plan,plan.json,plan.txt}   GET
 //
 // Whatever fails is answered with a Kubernetes Status.
 package people
@@ -37,6 +39,8 @@ const (
 	QueryForce = "force"
 	QueryWhy   = "why"
 	QueryID    = "id"
+	QueryAfter = "after"
+	QueryUntil = "until"
 )
 
 // MaxWhy bounds the reason for what a person does: each version describes those before it.
@@ -69,6 +73,11 @@ const ReasonDamaged = "StateDamaged"
 // Released tells whom a lock was taken from: nobody when it was free.
 type Released struct {
 	Released *state.Holder `json:"released"`
+}
+
+// LogEnd is where a log ends by now. QueryAfter and QueryUntil take it: who follows a log asks for what came since.
+type LogEnd struct {
+	End int `json:"end"`
 }
 
 // WorkspacePath is where what belongs to a Workspace is served.

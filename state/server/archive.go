@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/state"
+	"github.com/plumbline-dev/plumbline/state/people"
 )
 
 const runPath = workspacePath + "/runs/{run}"
@@ -69,13 +72,44 @@ func (s *Server) putChunk(ctx context.Context, c call) (answer, error) {
 	return done, s.Service.PutChunk(ctx, id, chunk)
 }
 
+// getLog sends a log, or a part of it, as it is read: memory is for a piece of it.
 func (s *Server) getLog(ctx context.Context, c call) (answer, error) {
-	log, err := s.Service.RunLog(ctx, c.namedRun())
+	part := state.WholeLog
+	if err := errors.Join(c.number(people.QueryAfter, &part.After), c.number(people.QueryUntil, &part.Until)); err != nil {
+		return answer{}, err
+	}
+	log, err := s.Service.RunLog(ctx, c.namedRun(), part)
 	if err != nil {
 		return answer{}, err
 	}
-	text, err := io.ReadAll(log)
-	return answer{status: http.StatusOK, body: text, kind: "text/plain; charset=utf-8"}, err
+	text := bufio.NewReaderSize(log, job.MaxChunk)
+	// What can't be read at all is an answer of its own, before there is a part of one.
+	if _, err := text.Peek(1); err != nil && !errors.Is(err, io.EOF) {
+		return answer{}, err
+	}
+	return answer{status: http.StatusOK, stream: text, kind: "text/plain; charset=utf-8"}, nil
+}
+
+func (s *Server) getLogEnd(ctx context.Context, c call) (answer, error) {
+	end, err := s.Service.LogEnd(ctx, c.namedRun())
+	if err != nil {
+		return answer{}, err
+	}
+	return answerJSON(people.LogEnd{End: end})
+}
+
+// number reads a parameter of the query, if it is there.
+func (c call) number(name string, into *int) error {
+	value := c.r.URL.Query().Get(name)
+	if value == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 0 {
+		return fmt.Errorf("%w: %s is a number, as log/end tells it", state.ErrInvalid, name)
+	}
+	*into = n
+	return nil
 }
 
 // contentTypes are those of parts; the others are JSON.

@@ -40,12 +40,12 @@ func handleDiscovery(mux *http.ServeMux) {
 		if err != nil {
 			a = refusePerson(err)
 		}
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { writeAnswer(w, a) })
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { _, _ = writeAnswer(w, a) })
 	}
 	// The API server asks for OpenAPI too, and does without it.
 	for _, path := range []string{"/apis/", "/openapi/"} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-			writeAnswer(w, answerStatus(http.StatusNotFound,
+			_, _ = writeAnswer(w, answerStatus(http.StatusNotFound,
 				refusal{Error: "the server has no such path or method"}))
 		})
 	}

@@ -98,14 +98,37 @@ func answerRefusal(status int, r refusal) answer {
 	return answer{status: status, body: b}
 }
 
-func writeAnswer(w http.ResponseWriter, a answer) {
+// writeAnswer returns how much was sent. Its error is that of a stream which broke off; that the caller may be gone is
+// none, for the work is done either way.
+func writeAnswer(w http.ResponseWriter, a answer) (sent int, err error) {
 	if a.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	if len(a.body) > 0 {
+	if len(a.body) > 0 || a.stream != nil {
 		w.Header().Set("Content-Type", cmp.Or(a.kind, "application/json"))
 	}
 	w.WriteHeader(a.status)
-	// The caller may be gone; the work is done either way.
+	if a.stream != nil {
+		return pour(w, a.stream)
+	}
 	_, _ = w.Write(a.body)
+	return len(a.body), nil
+}
+
+// pour copies until the stream's end or the caller's.
+func pour(w io.Writer, from io.Reader) (sent int, err error) {
+	piece := make([]byte, job.MaxChunk)
+	for {
+		n, err := from.Read(piece)
+		if _, gone := w.Write(piece[:n]); gone != nil {
+			return sent, nil //nolint:nilerr // nobody is there to be told
+		}
+		sent += n
+		if errors.Is(err, io.EOF) {
+			return sent, nil
+		}
+		if err != nil {
+			return sent, err
+		}
+	}
 }

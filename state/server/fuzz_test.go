@@ -16,7 +16,7 @@ import (
 // controller. It is answered with a status that the API has and an error that can be read; a state that can't be served
 // is never a 404, which Terraform would take for none; and another Workspace's state stays what it is.
 func FuzzHandler(f *testing.F) {
-	all := slices.Concat(routes, manageRoutes, archiveRoutes)
+	all := slices.Concat(routes, manageRoutes, archiveRoutes, unsavedRoutes)
 	for i := range all {
 		f.Add(uint(i), "ID=1", "", lock1)
 	}

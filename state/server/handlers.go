@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
@@ -35,6 +36,8 @@ type told struct{ why string }
 type answer struct {
 	status int
 	body   []byte
+	// stream is sent in place of the body, as it is read.
+	stream io.Reader
 	// kind is the body's content type; JSON when empty.
 	kind string
 	// version is the one of the state that was read or written, for the audit line.

@@ -77,22 +77,22 @@ func (s *Server) newHTTP(h http.Handler) *http.Server {
 func (s *Server) side(gather prometheus.Gatherer, leaving *atomic.Bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(gather, promhttp.HandlerOpts{}))
-	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { writeAnswer(w, done) })
+	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = writeAnswer(w, done) })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if leaving.Load() {
-			writeAnswer(w, answerError(http.StatusServiceUnavailable, "shutting down"))
+			_, _ = writeAnswer(w, answerError(http.StatusServiceUnavailable, "shutting down"))
 			return
 		}
-		writeAnswer(w, done)
+		_, _ = writeAnswer(w, done)
 	})
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
 		defer cancel()
 		if err := s.Service.Healthy(ctx); err != nil {
-			writeAnswer(w, answerTo(err))
+			_, _ = writeAnswer(w, answerTo(err))
 			return
 		}
-		writeAnswer(w, done)
+		_, _ = writeAnswer(w, done)
 	})
 	return mux
 }

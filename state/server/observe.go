@@ -64,14 +64,17 @@ func (s *Server) facing(f face, rt route) http.Handler {
 		if err != nil {
 			a = f.refuse(err)
 		}
-		writeAnswer(w, a)
+		sent, broken := writeAnswer(w, a)
 		took := s.Clock.Since(began)
 		s.metrics.requests.WithLabelValues(rt.name, strconv.Itoa(a.status)).Inc()
 		s.metrics.seconds.WithLabelValues(rt.name).Observe(took.Seconds())
 		s.metrics.bytes.WithLabelValues(rt.name, "received").Add(float64(len(c.body)))
-		s.metrics.bytes.WithLabelValues(rt.name, "sent").Add(float64(len(a.body)))
-		s.logRequest(rt, &c, outcome{answer: a, err: err, took: took})
+		s.metrics.bytes.WithLabelValues(rt.name, "sent").Add(float64(sent))
+		s.logRequest(rt, &c, outcome{answer: a, err: errors.Join(err, broken), sent: sent, took: took})
 		s.audit(rt, &c, a)
+		if broken != nil {
+			panic(http.ErrAbortHandler) // so that the caller does not take a part for the whole
+		}
 	})
 }
 
@@ -94,6 +97,7 @@ func (s *Server) survive(ctx context.Context, rt route, do func() (answer, error
 type outcome struct {
 	answer answer
 	err    error
+	sent   int
 	took   time.Duration
 }
 
@@ -107,7 +111,7 @@ func (s *Server) logRequest(rt route, c *call, o outcome) {
 		slog.String("namespace", c.r.PathValue("namespace")), slog.String("workspace", c.r.PathValue("name")),
 		slog.String("run", c.id.Run), slog.String("pod", c.id.Pod), slog.Bool("controller", c.id.Controller),
 		slog.String("person", c.id.Person),
-		slog.Int("received", len(c.body)), slog.Int("sent", len(o.answer.body)),
+		slog.Int("received", len(c.body)), slog.Int("sent", o.sent),
 		slog.Duration("took", o.took), slog.String("remote", c.r.RemoteAddr),
 	}
 	if o.err != nil {

@@ -59,6 +59,8 @@ var personRoutes = []personRoute{
 		requestTimeout, 0, (*Server).breakLock},
 	{"people_log_get", "read log", "GET " + personsRun + "/log", []right{readsLog},
 		bigTimeout, 0, (*Server).getLog},
+	{"people_log_end_get", "read log", "GET " + personsRun + "/log/end", []right{readsLog},
+		requestTimeout, 0, (*Server).getLogEnd},
 	// The text hides what is sensitive, as the log does. The plan itself and its JSON hold the whole state.
 	{"people_plan_text_get", "read plan", "GET " + personsRun + "/plan.txt", []right{readsPlan},
 		bigTimeout, 0, getPart(job.PartPlanText)},

@@ -66,10 +66,14 @@ func (s *stage) as(user, method, path, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, people.Prefix+"/namespaces/ns/"+path, strings.NewReader(body))
 	r.TLS = asUser(user, s.cert).TLS
 	r.Header.Set("X-Remote-User", user)
+	r.Header.Set("X-Remote-Group", "devs")
+	r.Header.Set("Audit-Id", auditID) // the API server's
 	rec := httptest.NewRecorder()
 	s.handler.ServeHTTP(rec, r)
 	return rec
 }
+
+const auditID = "0f2d6e2c-9d0c-4a44-8bb0-5b8a1dcbbd6f"
 
 const (
 	push1 = `{"version":4,"serial":1,"lineage":"l","outputs":{}}`
@@ -158,6 +162,14 @@ func TestALockIsBroken(t *testing.T) {
 	for line := range strings.SplitSeq(logged.String(), "\n") {
 		if strings.Contains(line, `"action":"force unlock"`) && strings.Contains(line, `"outcome":"done"`) {
 			wantAudit(t, line, "{force unlock done user alice ns-ws}")
+			var more struct {
+				Why, AuditID string
+				Groups       []string
+			}
+			if err := json.Unmarshal([]byte(line), &more); err != nil || more.Why != "it is dead" || more.AuditID != auditID ||
+				len(more.Groups) == 0 {
+				t.Errorf("the audit says %+v of a forced lock (%v), want why, the API server's ID and groups", more, err)
+			}
 			return
 		}
 	}

@@ -159,7 +159,7 @@ func (s *Server) Handler() http.Handler {
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		// Not 404: Terraform would take it for an empty state.
-		writeAnswer(w, answerError(http.StatusBadRequest, "no such path or method; the API is below /v1/workspaces"))
+		_, _ = writeAnswer(w, answerError(http.StatusBadRequest, "no such path or method; the API is below /v1/workspaces"))
 	})
 	return mux
 }

@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
@@ -299,6 +302,59 @@ func TestLogsFollow(t *testing.T) {
 	}
 	if strings.Count(got.err, "waiting for run r: Pending: it waits") != 1 {
 		t.Errorf("it says %q", got.err)
+	}
+}
+
+// TestLogsFollowByParts: what the archive has is asked for once, though the Pod was ahead of it at first.
+func TestLogsFollowByParts(t *testing.T) {
+	a := newAPI(t)
+	step := 0
+	a.says("GET "+objects+"runs/r", func(w http.ResponseWriter) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		step++
+		_ = json.NewEncoder(w).Encode(run("r", "p", step > 5))
+	})
+	a.says("GET "+podLog+"p/log", func(w http.ResponseWriter) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if step <= 2 { // the first look is for the Run
+			fmt.Fprint(w, "one\ntw")
+			return
+		}
+		refuse(404, notFound, "no pod")(w)
+	})
+	chunks := []string{"one\n", "two\n", "three\n", "four\n"}
+	end := func() int { return min(step-3, len(chunks)-1) }
+	a.says("GET "+ofRun+"r/log/end", func(w http.ResponseWriter) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		fmt.Fprintf(w, `{"end":%d}`, end())
+	})
+	var asked []string
+	a.says("GET "+ofRun+"r/log", func(w http.ResponseWriter) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		_, query, _ := strings.Cut(a.asked[len(a.asked)-1], "?")
+		asked = append(asked, query)
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			t.Error(err)
+		}
+		from := 0
+		if after := values.Get("after"); after != "" {
+			from, _ = strconv.Atoi(after)
+			from++
+		}
+		until, _ := strconv.Atoi(values.Get("until"))
+		fmt.Fprint(w, strings.Join(chunks[from:until+1], ""))
+	})
+	if got := a.plumbline(t, "", "logs", "-f", "run/r"); got.failed != nil || got.out != "one\ntwo\nthree\nfour\n" {
+		t.Errorf("got %q, %v", got.out, got.failed)
+	}
+	want := []string{"until=0", "until=1", "after=1&until=2", "after=2&until=3"}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Errorf("what the archive was asked for (-want +got):\n%s", diff)
 	}
 }
 

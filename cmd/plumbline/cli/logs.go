@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,7 +67,9 @@ type logReader struct {
 	*session
 	name    string
 	printed int64
-	said    string
+	// archived is the end of what was printed from the archive; nil before that, and where a part of it broke off.
+	archived *int
+	said     string
 }
 
 func (l *logReader) show(ctx context.Context, run *v1alpha1.Run) error {
@@ -135,29 +139,67 @@ func (l *logReader) print(ctx context.Context, run *v1alpha1.Run, follow string)
 		path := "/api/v1/namespaces/" + l.namespace + "/pods/" + run.Status.PodName + "/log"
 		err := l.copy(ctx, l.rest.Get().AbsPath(path).Param("container", container).Param("follow", follow))
 		switch {
+		case errors.Is(err, errBehind):
+			return nil
 		case apierrors.IsBadRequest(err): // its container waits to be started
 			return errNoLog
 		case err == nil || !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
 			return err
 		}
 	}
-	err := l.copy(ctx, l.rest.Get().AbsPath(people.RunPath(l.namespace, l.name)+"/log"))
+	err := l.printArchived(ctx)
 	if apierrors.IsNotFound(err) && !notServed(err) {
 		return errNoLog
 	}
 	return err
 }
 
-// copy prints what comes after what was printed.
+// printArchived asks the archive for what came since the last time. A service of an earlier release can't say where its
+// log ends, and is asked for the whole; so it is until the archive has all that the Pod has said.
+func (l *logReader) printArchived(ctx context.Context) error {
+	log := l.rest.Get().AbsPath(people.RunPath(l.namespace, l.name) + "/log")
+	var now people.LogEnd
+	told, err := l.rest.Get().AbsPath(people.RunPath(l.namespace, l.name) + "/log/end").DoRaw(ctx)
+	if err != nil || json.Unmarshal(told, &now) != nil {
+		if err = l.copy(ctx, log); errors.Is(err, errBehind) {
+			return nil
+		}
+		return err
+	}
+	log.Param(people.QueryUntil, strconv.Itoa(now.End))
+	if l.archived == nil {
+		err = l.copy(ctx, log)
+	} else if now.End > *l.archived {
+		err = l.printFrom(ctx, log.Param(people.QueryAfter, strconv.Itoa(*l.archived)), 0)
+	}
+	switch {
+	case errors.Is(err, errBehind):
+		return nil
+	case err != nil:
+		l.archived = nil
+	default:
+		l.archived = &now.End
+	}
+	return err
+}
+
+// errBehind tells that a log does not reach yet to where it was printed.
+var errBehind = errors.New("the log ends before what was printed")
+
+// copy prints of a whole log what comes after what was printed.
 func (l *logReader) copy(ctx context.Context, request *rest.Request) error {
+	return l.printFrom(ctx, request, l.printed)
+}
+
+func (l *logReader) printFrom(ctx context.Context, request *rest.Request, skip int64) error {
 	stream, err := request.Stream(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = stream.Close() }()
-	_, err = io.CopyN(io.Discard, stream, l.printed)
+	_, err = io.CopyN(io.Discard, stream, skip)
 	if errors.Is(err, io.EOF) {
-		return nil
+		return errBehind
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBroken, err)
