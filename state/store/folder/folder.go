@@ -3,6 +3,7 @@
 //	Create: data -> .writing/<random> -> fsync -> link to its name -> fsync of the folder
 //
 // A link is made whole or not at all, and never over something that is there: on local file systems and on NFS alike.
+// An NFS mount that may answer from a cache is refused at the start.
 // A file system without links is refused at the start. A mark in the folder tells it from the empty place where its
 // volume isn't mounted. What a killed writer leaves in .writing is removed by Sweep.
 package folder
@@ -34,6 +35,8 @@ const (
 // Store is a state.Store in a folder.
 type Store struct {
 	root string
+	// linkFile is os.Link.
+	linkFile func(old, name string) error
 }
 
 var _ state.Store = (*Store)(nil)
@@ -47,7 +50,10 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the folder: %w", err)
 	}
-	s := &Store{root: root}
+	if err := checkMount(root); err != nil {
+		return nil, err
+	}
+	s := &Store{root: root, linkFile: os.Link}
 	ours := func(e fs.DirEntry) bool { return e.Name() == mark }
 	foreign := func(e fs.DirEntry) bool { return e.Name() != "lost+found" && e.Name() != writing }
 	if !slices.ContainsFunc(entries, ours) {
@@ -96,17 +102,29 @@ func (s *Store) link(temporary, path string) error {
 	for try := 1; ; try++ {
 		err := s.makeFolder(filepath.Dir(path))
 		if err == nil {
-			err = os.Link(temporary, path)
+			err = s.linkFile(temporary, path)
 		}
 		switch {
 		case err == nil:
 			return gone(syncFolder(filepath.Dir(path)))
-		case errors.Is(err, fs.ErrExist):
+		case errors.Is(err, fs.ErrExist) && !same(temporary, path):
 			return state.ErrExists
+		case errors.Is(err, fs.ErrExist): // by our own request, whose first answer an NFS client has lost
+			return gone(syncFolder(filepath.Dir(path)))
 		case !errors.Is(err, fs.ErrNotExist) || try == attempts:
 			return fmt.Errorf("linking: %w", err)
 		}
 	}
+}
+
+// same tells whether two names are of one file.
+func same(a, b string) bool {
+	first, err := os.Lstat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Lstat(b)
+	return err == nil && os.SameFile(first, second)
 }
 
 // makeFolder makes each one that is missing, and makes it last.
