@@ -11,11 +11,14 @@ import (
 // ErrUnfit is returned by Prove for a store that must not be used.
 var ErrUnfit = errors.New("the store is unfit for states")
 
+// ProbeDir is where Prove tries a store out. What a killed one has left there means nothing.
+const ProbeDir = "probe/"
+
 // Prove makes sure of what everything rests on, with the store as it really is: that a key which is taken keeps its
 // value. Servers that call themselves compatible may ignore the condition and overwrite without a word; with such a
 // one two Runs would hold a lock at once, so it is refused.
 func Prove(ctx context.Context, store Store) error {
-	key := "probe/" + rand.Text()
+	key := ProbeDir + rand.Text()
 	err := prove(ctx, store, key)
 	if del := store.Delete(context.WithoutCancel(ctx), key); del != nil && err == nil {
 		err = fmt.Errorf("deleting the probe: %w", del)

@@ -43,6 +43,9 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := obeyMemoryLimit(); err != nil {
+		return err
+	}
 	log := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: f.logLevel}))
 	c, err := connect(log)
 	if err != nil {

@@ -55,7 +55,7 @@ func (s *Store) Rotate(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	if err := s.newDataKey(ctx, r); err != nil {
+	if err := s.newDataKey(ctx, r, 0); err != nil {
 		return Status{}, err
 	}
 	if err := s.refresh(ctx); err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -49,11 +50,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // begin makes the first keys, unless something is sealed with others. Replicas may do so at once: data keys are many,
 // and the key ring is the one that was created first.
 func (s *Store) begin(ctx context.Context) error {
-	sealed, err := s.anySealed(ctx)
+	found, err := s.look(ctx)
 	if err != nil {
 		return err
 	}
-	if sealed {
+	if found.sealed {
 		wraps, err := s.wraps(ctx)
 		if err == nil && len(wraps) == 0 {
 			err = fmt.Errorf("%w: its data keys (%s) are gone", ErrWrongRing, keysDir)
@@ -67,7 +68,10 @@ func (s *Store) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.newDataKey(ctx, r)
+	if found.empty {
+		return s.newDataKey(ctx, r, bornSealed)
+	}
+	return s.newDataKey(ctx, r, 0)
 }
 
 func (s *Store) newRing(ctx context.Context) (*ring, error) {
@@ -97,12 +101,18 @@ func (s *Store) ring(ctx context.Context) (*ring, error) {
 	return decodeRing(data)
 }
 
-// anySealed reads all there is, which happens once in the life of a store, before its first data key.
-func (s *Store) anySealed(ctx context.Context) (bool, error) {
+// contents are what a store holds that has no data key: nothing at all, or something sealed.
+type contents struct{ empty, sealed bool }
+
+// look reads all there is, which happens once in the life of a store, before its first data key.
+func (s *Store) look(ctx context.Context) (contents, error) {
 	names, err := s.Store.List(ctx, "")
 	if err != nil {
-		return false, fmt.Errorf("looking for what is sealed: %w", err)
+		return contents{}, fmt.Errorf("looking for what is sealed: %w", err)
 	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return strings.HasPrefix(name, dir) || strings.HasPrefix(name, state.ProbeDir)
+	})
 	var found atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(scanners)
@@ -119,16 +129,22 @@ func (s *Store) anySealed(ctx context.Context) (bool, error) {
 		})
 	}
 	err = group.Wait()
-	return found.Load(), err
+	return contents{empty: len(names) == 0, sealed: found.Load()}, err
 }
 
+// bornSealed is set in the IDs of the data keys of a store that was empty when its first one was made. It holds nothing
+// that isn't sealed, so a bare value in it is forged. Later data keys inherit it, and an ID is bound to its key: who may
+// write to the store and has no key can't take it back.
+const bornSealed = 1 << 63
+
 // newDataKey makes a data key with an ID above all others, so that it becomes the one that is written with.
-func (s *Store) newDataKey(ctx context.Context, r *ring) error {
+// Its ID is not below the given one.
+func (s *Store) newDataKey(ctx context.Context, r *ring, floor uint64) error {
 	wraps, err := s.wraps(ctx)
 	if err != nil {
 		return err
 	}
-	id, err := nextID(slices.Collect(maps.Keys(wraps)))
+	id, err := nextID(append(slices.Collect(maps.Keys(wraps)), floor))
 	if err != nil {
 		return err
 	}

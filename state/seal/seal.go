@@ -54,7 +54,8 @@ type Ring interface {
 type Bare int
 
 const (
-	// Read reads them: they are from before, and Reseal seals them.
+	// Read reads them: they are from before, and Reseal seals them. A store that was empty when sealing began has nothing
+	// from before, and refuses them all the same.
 	Read Bare = iota
 	// Refuse takes them for forged.
 	Refuse
@@ -174,7 +175,9 @@ func isSealed(data []byte) bool { return bytes.HasPrefix(data, []byte(family)) }
 
 // bare decides on a value that isn't sealed.
 func (s *Store) bare(key string, data []byte) ([]byte, error) {
-	if s.Bare == Read || (len(data) == 0 && strings.HasSuffix(key, markSuffix)) {
+	newest, _ := s.primary()
+	mark := len(data) == 0 && strings.HasSuffix(key, markSuffix)
+	if mark || s.Bare == Read && newest&bornSealed == 0 {
 		return data, nil
 	}
 	return nil, fmt.Errorf("opening %s: %w", key, ErrUnsealed)

@@ -362,3 +362,37 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestAStoreThatWasBornSealedHoldsNothingBare: where nothing is from before, a bare value is forged, whatever the flag
+// says, and after a rotation and a restart too.
+func TestAStoreThatWasBornSealedHoldsNothingBare(t *testing.T) {
+	for name, test := range map[string]struct {
+		before map[string]string
+		want   error
+	}{
+		"an empty store":                {nil, ErrUnsealed},
+		"what a probe has left":         {map[string]string{state.ProbeDir + "x": "first"}, ErrUnsealed},
+		"a store from before":           {map[string]string{"state/u/1": "bare"}, nil},
+		"a store from before, a mark":   {map[string]string{"state/u" + markSuffix: ""}, nil},
+		"a store from before, an empty": {map[string]string{"outputs/u/1": ""}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			raw, ring := &memory.Store{}, &fakeRing{}
+			for key, value := range test.before {
+				create(t, raw, key, value)
+			}
+			s := open(t, raw, ring)
+			create(t, s, "state/u/7", "sealed")
+			create(t, raw, "state/u/8", "forged")
+			if _, err := s.Rotate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range []*Store{s, open(t, raw, ring)} {
+				wantValue(t, s, "state/u/7", "sealed")
+				if _, err := s.Get(t.Context(), "state/u/8"); !errors.Is(err, test.want) {
+					t.Errorf("a bare value: got %v, want %v", err, test.want)
+				}
+			}
+		})
+	}
+}

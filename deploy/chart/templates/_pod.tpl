@@ -75,6 +75,10 @@ env:
       fieldPath: spec.serviceAccountName
 {{- end }}
 {{- if eq (index . 1) "state" }}
+- name: MEMORY_LIMIT
+  valueFrom:
+    resourceFieldRef:
+      resource: limits.memory
 # In the environment, so that kubectl exec finds them too: plumbline-state keys ...
 - name: PLUMBLINE_SEAL_KEYS_SECRET
   value: {{ include "plumbline.sealKeys" $ }}
