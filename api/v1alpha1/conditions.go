@@ -47,6 +47,8 @@ const (
 	ReasonSuspended = "Suspended"
 	// ReasonDestroying: the Workspace is being deleted and its infrastructure destroyed.
 	ReasonDestroying = "Destroying"
+	// ReasonDestroyed: a Run that a person made has destroyed everything, and nothing was applied since.
+	ReasonDestroyed = "Destroyed"
 	// ReasonInSync: the last comparison found no difference that was not corrected.
 	ReasonInSync = "InSync"
 	// ReasonDriftDetected: the last comparison found differences and was to report them only.

@@ -94,6 +94,7 @@ type rule func(Input) (Decision, bool)
 // rules speak in order; the first that has an opinion wins. Adding a trigger is adding a line here.
 var rules = []rule{
 	deleting, inFlight, suspended, invalid, missing, unlockAsked, rerunAsked, inputsChanged, retryDue, scheduleDue,
+	emptied,
 }
 
 // Next says which Run the Workspace needs now, or how long to wait. It reads nothing but its argument.

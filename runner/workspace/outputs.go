@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
@@ -80,7 +81,12 @@ func undelivered(d Delivery, c metav1.Condition) metav1.Condition {
 // anew. A Run that changed nothing read no outputs, so then the Secret has only to agree with itself.
 func (r *Reconciler) outputs(ctx context.Context, in Input) error {
 	w := in.Workspace
-	if w.DeletionTimestamp != nil || in.Active != nil || !applied(in.Last) {
+	switch {
+	case w.DeletionTimestamp != nil || in.Active != nil:
+		return nil
+	case empty(in):
+		return r.withdraw(ctx, w)
+	case !applied(in.Last):
 		return nil
 	}
 	secret, err := r.outputsSecret(ctx, w)
@@ -100,6 +106,36 @@ func (r *Reconciler) outputs(ctx context.Context, in Input) error {
 		secret.Annotations = merge(secret.Annotations, map[string]string{annotationRead: want})
 	}
 	return r.writeOutputs(ctx, w, secret, job.SecretData(values))
+}
+
+// withdraw deletes the outputs of what is no more.
+func (r *Reconciler) withdraw(ctx context.Context, w *v1alpha1.Workspace) error {
+	s, err := r.outputsSecret(ctx, w)
+	if errors.Is(err, errNotOurs) || err == nil && s.ResourceVersion == "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.Client.Delete(ctx, s, client.Preconditions{UID: &s.UID}); client.IgnoreNotFound(err) != nil {
+		return refused(fmt.Sprintf("deleting the outputs' Secret %q", s.Name), err)
+	}
+	return nil
+}
+
+// outputsStand is the name of the Secret in which the outputs stand. It stays what it was for as long as a Run goes on,
+// or they can't be delivered.
+func outputsStand(in Input) string {
+	before := in.Workspace.Status.OutputsSecretName
+	switch {
+	case in.Workspace.DeletionTimestamp != nil, in.Active != nil, in.Delivery.Reason != "":
+		return before
+	case empty(in):
+		return ""
+	case applied(in.Last):
+		return outputsName(in.Workspace)
+	}
+	return before
 }
 
 // applied tells whether a Run brought the infrastructure to what its inputs say.

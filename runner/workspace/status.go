@@ -24,16 +24,13 @@ func summarize(in Input, d Decision) {
 	if d.Do == Dismantle {
 		s.LastRerun = rerunKey(in.Workspace) // a rerun of a Workspace that is being deleted is another try to destroy
 	}
-	drift(in, s)
-	checks(in)
+	comparison(in, s)
 	ready := readiness(in, d)
 	setCondition(in.Workspace, ready)
 	toggle(in.Workspace, v1alpha1.ConditionReconciling, reconciling(in, d, ready))
 	toggle(in.Workspace, v1alpha1.ConditionStalled, stall(d))
 	s.WaitingFor = waitingFor(in, d)
-	if in.Active == nil && in.Workspace.DeletionTimestamp == nil && applied(in.Last) && in.Delivery.Reason == "" {
-		s.OutputsSecretName = outputsName(in.Workspace)
-	}
+	s.OutputsSecretName = outputsStand(in)
 	if d.Do == Wait && in.Active == nil {
 		s.NextRunTime = nextRunTime(in, d)
 	}
@@ -161,7 +158,6 @@ func found(r *v1alpha1.Run) *v1alpha1.DriftStatus {
 func readiness(in Input, d Decision) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: d.Reason,
 		Message: d.Message}
-	old := readyNow(in.Workspace)
 	switch {
 	case in.Workspace.DeletionTimestamp != nil:
 		return beingDeleted(c)
@@ -174,12 +170,22 @@ func readiness(in Input, d Decision) metav1.Condition {
 	case in.Last != nil && !succeeded(in.Last):
 		c.Reason, c.Message = in.Last.Status.Class, in.Last.Status.Message
 		return c
+	}
+	return wellEnded(in, d, c)
+}
+
+// wellEnded is what Ready says when what was tried last ended well.
+func wellEnded(in Input, d Decision, c metav1.Condition) metav1.Condition {
+	switch {
 	case in.Active != nil:
 		return meanwhile(in, c)
+	case empty(in):
+		c.Reason, c.Message = v1alpha1.ReasonDestroyed, emptiedBy(in.Last)
+		return c
 	case !current(in):
 		return ahead(in, d, c)
 	case in.Last == nil:
-		return unknown(old, in.Workspace)
+		return unknown(readyNow(in.Workspace), in.Workspace)
 	case in.Delivery.Reason != "":
 		return undelivered(in.Delivery, c)
 	}
@@ -204,9 +210,11 @@ func blocked(in Input, d Decision) bool {
 func changing(in Input, d Decision) bool {
 	if in.Active != nil {
 		k := in.Active.Spec.Trigger.Kind
-		return k == v1alpha1.TriggerChange || k == v1alpha1.TriggerDependency
+		return k == v1alpha1.TriggerChange || k == v1alpha1.TriggerDependency ||
+			in.Active.Spec.Operation == v1alpha1.OperationDestroy
 	}
-	return d.Do == Create && (d.Trigger.Kind == v1alpha1.TriggerChange || d.Trigger.Kind == v1alpha1.TriggerDependency)
+	k := d.Trigger.Kind
+	return d.Do == Create && (empty(in) || k == v1alpha1.TriggerChange || k == v1alpha1.TriggerDependency)
 }
 
 func change(in Input, d Decision) string {
