@@ -80,13 +80,14 @@ var core = []summary{
 var backends = []row{
 	{anyOf(
 		`state already locked`, `state blob is already locked`, `Already locked for workspace`,
-		`(?s)acquiring the state lock.*(423|[Ll]ock [Ii]nfo|ConditionalCheckFailed|PreconditionFailed|already locked)`,
+		`(?s)acquiring the state lock.*(\b423\b|[Ll]ock [Ii]nfo|ConditionalCheckFailed|PreconditionFailed|already locked)`,
 	), job.StateLocked},
 	{anyOf(`HTTP remote state`, `HTTP error: \d`, `(GET|POST|LOCK|UNLOCK) http://127\.0\.0\.1`), job.StateUnavailable},
 	{anyOf(
 		`which is newer than current`, `file uses format version \d+, which is not supported`,
 		`(?i)decryption failed|encountered unencrypted payload|unable to decode encrypted`,
-		`\bNoSuchBucket\b`, `(?i)bucket .{0,80}(does not|doesn't) exist`, `\bContainerNotFound\b`,
+		`\b(PermanentRedirect|AuthorizationHeaderMalformed|ResourceNotFoundException)\b`, `\bNoSuchBucket\b`,
+		`(?i)bucket .{0,80}(does not|doesn't) exist`, `\bContainerNotFound\b`,
 		`(?i)(container|database|schema) .{0,80}does not exist`, `\bResourceGroupNotFound\b`,
 	), job.ConfigInvalid},
 	{absentCredentials, job.CredentialsDenied},

@@ -67,7 +67,7 @@ var providers = []row{
 		`the object has been modified|could not serialize access`,
 		`cannot be assumed by |(?i:unable to assume (the )?role)|authorized to assume the provided role`,
 		`\bPrincipalNotFound\b`, `\bresourceNotReady\b`,
-		`because it is being terminated`, `failed (calling|to call) (the )?webhook`,
+		`because it is being terminated|not yet ready to handle request`, `failed (calling|to call) (the )?webhook`,
 	), job.Transient},
 	{anyOf(
 		`(?i)already[ _]?exists?\b`,
@@ -99,7 +99,7 @@ var absentCredentials = anyOf(
 	`no EC2 IMDS role found|ec2imds|169\.254\.169\.254`,
 	`could not find default credentials|metadata\.google\.internal|GCE metadata .* not defined`,
 	`(?i)\baz login\b|launching Azure CLI|exec: "az"`,
-	`(?i)no vault token (set|found)`, `\bNoCredentialProviders\b|(?i:unable to locate credentials)`,
+	`(?i)no vault token (set|found)|missing client token`, `\bNoCredentialProviders\b|(?i:unable to locate credentials)`,
 	`(?i)no valid credentials? (found|provided|configured)`,
 )
 
