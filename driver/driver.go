@@ -37,6 +37,8 @@ type Config struct {
 	RetryDelay time.Duration
 	// StatePatience is how long the state service is tried for one request of Terraform's; some minutes when 0.
 	StatePatience time.Duration
+	// Finish is what the Pod has above the grace when it is asked to stop; 30 s when 0.
+	Finish time.Duration
 	// KillDelay lies between killing the providers and killing Terraform, which needs a moment to save its state.
 	KillDelay time.Duration
 }
@@ -109,6 +111,7 @@ type run struct {
 	// earlier is what failed attempts at the apply did change.
 	earlier job.Changes
 	result  job.Result
+	ending  ending
 
 	// What follows is about a backend that isn't Plumbline's own: see backend.go.
 
@@ -129,6 +132,7 @@ func Run(ctx context.Context, cfg Config) job.Result {
 	r.log = &logWriter{out: cfg.Stdout, archive: r.shipper}
 	r.listen()
 	r.began = r.Clock.Now()
+	defer r.leaveWord(ctx)()
 	err := r.carryOut(ctx)
 	if r.proxy != nil {
 		r.proxy.close()
@@ -146,11 +150,21 @@ func Run(ctx context.Context, cfg Config) job.Result {
 
 func (r *run) carryOut(ctx context.Context) error {
 	for _, u := range table(r.Params) {
-		if err := r.try(ctx, u); err != nil {
+		if err := r.carry(ctx, u); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// carry carries one unit out, if need be in the Pod's last moments.
+func (r *run) carry(ctx context.Context, u unit) error {
+	if u.after {
+		var cancel context.CancelFunc
+		ctx, cancel = r.afterlife(ctx, 2*outputsLimit, byState) // the step's own deadline comes first
+		defer cancel()
+	}
+	return r.try(ctx, u)
 }
 
 // conclude fills in the Result from what was learned on the way.

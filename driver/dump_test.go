@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
@@ -14,6 +15,7 @@ func TestAStateThatIsPrintedIsTaken(t *testing.T) {
 	b := newBench(t)
 	b.useMaking()
 	b.env[dumpsVariable] = "yes"
+	b.cfg.StatePatience = time.Minute
 	b.state.answer = func(method, path string, nth int) int {
 		if method == http.MethodPost && path == "/state" && nth == 1 {
 			return http.StatusInternalServerError

@@ -188,7 +188,8 @@ func (r *run) apply(ctx context.Context, p *pace) error {
 		opts = append(opts, f)
 	}
 	before := r.mark()
-	if err := r.watched(ctx, p, func() error { return r.tf.ApplyJSON(ctx, r.said, opts...) }); err != nil {
+	err := r.watched(ctx, p, func() error { return r.tf.ApplyJSON(ctx, r.said, opts...) })
+	if err != nil && !r.said.completed(ctx) {
 		return err
 	}
 	return r.delivered(ctx, before)

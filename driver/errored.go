@@ -19,10 +19,6 @@ import (
 // erroredState is where Terraform leaves a state that it could not save.
 const erroredState = "errored.tfstate"
 
-// hurry is how long the state is still looked after once the Pod is asked to stop: with the ladder before it and the
-// report after it, it fits in the 30 seconds that the Pod has above the grace.
-const hurry = 12 * time.Second
-
 // tidyUp looks after the state when an engine is gone, however it went: what is on its way arrives, a state that
 // Terraform could not save is saved, a lock that it left is released. It returns the step's own error, if there is one.
 func (r *run) tidyUp(ctx context.Context, failed error) error {
@@ -32,7 +28,8 @@ func (r *run) tidyUp(ctx context.Context, failed error) error {
 	t := r.Params.Timeouts
 	apply := cmp.Or(t.Apply, applyLimit)
 	// The Pod's deadline comes first, for the Run has begun before: a state is given up when its Pod is, and not earlier.
-	last, cancel := afterlife(ctx, cmp.Or(t.Init, initLimit)+cmp.Or(t.Plan, planLimit)+apply+t.Grace+2*hurry)
+	last, cancel := r.afterlife(ctx,
+		cmp.Or(t.Init, initLimit)+cmp.Or(t.Plan, planLimit)+apply+t.Grace+finish, byState)
 	defer cancel()
 	if r.proxy != nil {
 		r.proxy.settle(last)
@@ -44,7 +41,7 @@ func (r *run) tidyUp(ctx context.Context, failed error) error {
 		failed = err
 	}
 	if r.proxy != nil {
-		after, cancel := afterlife(ctx, apply)
+		after, cancel := r.afterlife(ctx, apply, byReport)
 		defer cancel()
 		if err := r.proxy.unlock(after); err != nil {
 			r.log.printf("Releasing the state's lock failed: %v", err)
@@ -164,18 +161,4 @@ func forGood(err error) bool {
 func unreached(err error) bool {
 	var r *refusal
 	return !errors.As(err, &r) || away(r.status)
-}
-
-// afterlife is a context for what must still be done after the Run's own context has ended: it lasts for the limit, but
-// only for a short while once the Pod is asked to stop.
-func afterlife(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	stop := context.AfterFunc(ctx, func() {
-		hurried := time.AfterFunc(hurry, cancel)
-		context.AfterFunc(after, func() { hurried.Stop() })
-	})
-	return after, func() {
-		stop()
-		cancel()
-	}
 }

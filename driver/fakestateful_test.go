@@ -19,6 +19,7 @@ func init() {
 		"keeps-to-itself": keepsToItself,
 		"replaces-alike":  replacesAlike,
 		"makes":           makes,
+		"lingers":         lingers,
 	})
 }
 
@@ -98,6 +99,17 @@ const (
 	// dumpsVariable has an engine print what it can't save, if set.
 	dumpsVariable = "FAKE_DUMPS"
 )
+
+// lingers has done everything and ends when it is interrupted.
+func lingers(c call) int {
+	ch := interrupted()
+	c.state("LOCK", `{"ID": "lock-1", "Who": "engine"}`)
+	c.state("POST", stateOf(9))
+	c.state("UNLOCK", `{"ID": "lock-1"}`)
+	c.say("apply")
+	<-ch
+	return 0
+}
 
 // actUnsaved is what the service does with states that could not be saved.
 func (s *fakeState) actUnsaved(req *http.Request, id string, body []byte) (int, []byte) {

@@ -22,10 +22,8 @@ const (
 	// maxPart is what the state service takes of one part of the archive.
 	maxPart = 64 << 20
 
-	// flushLimit is for the rest of the log, flushHurry for it in a Pod that was asked to stop: with all that comes
-	// before it (see hurry) it fits in the Pod's grace.
+	// flushLimit is for the rest of the log.
 	flushLimit = 8 * time.Second
-	flushHurry = time.Second
 )
 
 // planReader turns a saved plan into what programs and people read.
@@ -64,11 +62,7 @@ func (r *run) archive(ctx context.Context) {
 		r.log.printf("Archiving the plan failed: %v", err)
 	}
 	r.engineLog.close() // no engine is started after this
-	limit := flushLimit
-	if ctx.Err() != nil {
-		limit = flushHurry
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	ctx, cancel := r.afterlife(ctx, flushLimit, byFlush)
 	defer cancel()
 	if err := r.shipper.close(ctx); err != nil {
 		r.log.printf("%v", err)

@@ -14,7 +14,7 @@ const reportLimit = 8 * time.Second
 // report tells the Result by both ways: the state service, which is quick, and the termination message, which needs no
 // network. One that fails doesn't keep the other.
 func (r *run) report(ctx context.Context) error {
-	if err := job.Write(r.Paths.Termination, r.result); err != nil {
+	if err := r.writeMessage(); err != nil {
 		r.log.printf("Leaving the termination message failed: %v", err)
 	}
 	if r.client == nil {
@@ -24,7 +24,7 @@ func (r *run) report(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportLimit)
+	ctx, cancel := r.afterlife(ctx, reportLimit, byReport)
 	defer cancel()
 	if err := r.client.putResult(ctx, b); err != nil {
 		return fmt.Errorf("telling the state service: %w", err)

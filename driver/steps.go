@@ -21,6 +21,8 @@ type unit struct {
 	steps    []step
 	attempts uint64
 	do       func(*run, context.Context, *pace) error
+	// after says that it needs no credentials, and is carried out in the Pod's last moments too.
+	after bool
 }
 
 // step is one row of the Result's steps.
@@ -54,24 +56,24 @@ func table(p job.Params) []unit {
 		apply   = step{"apply", cmp.Or(p.Timeouts.Apply, applyLimit), job.ApplyFailed}
 		outputs = step{"outputs", outputsLimit, job.StateUnavailable}
 	)
-	units := []unit{{[]step{prepare}, 1, (*run).prepare}}
+	units := []unit{{steps: []step{prepare}, attempts: 1, do: (*run).prepare}}
 	if p.Vault != nil {
-		units = append(units, unit{[]step{fetched}, 1, (*run).fetchCredentials})
+		units = append(units, unit{steps: []step{fetched}, attempts: 1, do: (*run).fetchCredentials})
 	}
-	units = append(units, unit{[]step{initial}, maxAttempts, (*run).initialize})
+	units = append(units, unit{steps: []step{initial}, attempts: maxAttempts, do: (*run).initialize})
 	switch p.Operation {
 	case job.Plan:
-		return append(units, unit{[]step{plan}, maxAttempts, (*run).plan})
+		return append(units, unit{steps: []step{plan}, attempts: maxAttempts, do: (*run).plan})
 	case job.Destroy:
-		return append(units, unit{[]step{plan, apply}, maxAttempts, (*run).apply})
+		return append(units, unit{steps: []step{plan, apply}, attempts: maxAttempts, do: (*run).apply})
 	default:
 		do := (*run).apply
 		if p.Check {
 			do = (*run).check
 		}
 		return append(units,
-			unit{[]step{plan, apply}, maxAttempts, do},
-			unit{[]step{outputs}, 1, (*run).outputs})
+			unit{steps: []step{plan, apply}, attempts: maxAttempts, do: do},
+			unit{steps: []step{outputs}, attempts: 1, do: (*run).outputs, after: true})
 	}
 }
 
@@ -95,7 +97,9 @@ func (r *run) try(ctx context.Context, u unit) error {
 func (r *run) attempt(ctx context.Context, u unit, p *pace) error {
 	r.pace = p
 	paced, stop := p.start(ctx)
-	defer r.guarded(p.cancel)()
+	if !u.after {
+		defer r.guarded(p.cancel)()
+	}
 	before := oomKills(cgroupRoot)
 	err := u.do(r, paced, p)
 	if err != nil {

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -209,6 +210,12 @@ func (s *stream) noteOutputs(outputs map[string]output) {
 // ofThePlan are the messages that come after a plan's summary and belong to the plan still. One that fails halfway has
 // a summary too, and then the errors; warnings of the plan are told while it is applied.
 var ofThePlan = map[string]bool{"outputs": true, "diagnostic": true, "log": true}
+
+// completed tells whether an apply that was ended from outside was through all the same: its summary comes when everything
+// is done, and the state saved.
+func (s *stream) completed(ctx context.Context) bool {
+	return ctx.Err() != nil && s.applied != nil && s.errors.total == 0
+}
 
 // enterApply notices that the plan is over.
 func (s *stream) enterApply(m message) {

@@ -116,7 +116,7 @@ func TestAStateThatCantBeKeptEither(t *testing.T) {
 func TestAStateServiceThatIsAwayUntilThePodsEnd(t *testing.T) {
 	b := newBench(t)
 	b.useMaking()
-	b.cfg.Params.Timeouts.Apply, b.cfg.Params.Timeouts.Grace = 200*time.Millisecond, time.Millisecond
+	b.cfg.Finish, b.cfg.Params.Timeouts.Grace = 600*time.Millisecond, time.Millisecond
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	gone := false
