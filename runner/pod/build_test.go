@@ -212,7 +212,7 @@ func TestBuild_TemplatesMerge(t *testing.T) {
 	}
 	in.Workspace.Spec.PodTemplate = &v1alpha1.PodTemplate{
 		Labels: map[string]string{"b": "workspace"}, Env: []corev1.EnvVar{{Name: "A", Value: "workspace"}},
-		NodeSelector: map[string]string{"zone": "x"}, PriorityClassName: "high",
+		NodeSelector: map[string]string{"zone": "x", "disk": "any"}, PriorityClassName: "high",
 		Tolerations:      []corev1.Toleration{{Key: "workspace"}},
 		ImagePullSecrets: []corev1.LocalObjectReference{{Name: "shared"}},
 	}
@@ -226,14 +226,26 @@ func TestBuild_TemplatesMerge(t *testing.T) {
 		{"environment", p.Spec.Containers[0].Env[:2],
 			[]corev1.EnvVar{{Name: "B", Value: "class"}, {Name: "A", Value: "workspace"}}},
 		{"node selector", p.Spec.NodeSelector, map[string]string{"disk": "ssd", "zone": "x"}},
-		{"priority", p.Spec.PriorityClassName, "high"},
-		{"tolerations", p.Spec.Tolerations, []corev1.Toleration{{Key: "class"}, {Key: "workspace"}}},
+		{"priority", p.Spec.PriorityClassName, "low"},
+		{"tolerations", p.Spec.Tolerations, []corev1.Toleration{{Key: "class"}}},
 		{"pull secrets", p.Spec.ImagePullSecrets, []corev1.LocalObjectReference{{Name: "class"}, {Name: "shared"}}},
 		{"affinity", p.Spec.Affinity, in.Class.Spec.PodTemplate.Affinity},
 	} {
 		if diff := cmp.Diff(check.want, check.got); diff != "" {
 			t.Errorf("%s: %s", check.what, diff)
 		}
+	}
+}
+
+// TestBuild_AClassThatIsSilent leaves the place of its Pods to the Workspace.
+func TestBuild_AClassThatIsSilent(t *testing.T) {
+	in := input()
+	in.Workspace.Spec.PodTemplate = &v1alpha1.PodTemplate{
+		NodeSelector: map[string]string{"zone": "x"}, PriorityClassName: "high", Tolerations: []corev1.Toleration{{Key: "a"}},
+	}
+	s := Build(in).Spec
+	if s.NodeSelector["zone"] != "x" || s.PriorityClassName != "high" || len(s.Tolerations) != 1 {
+		t.Errorf("got %v, %q, %v", s.NodeSelector, s.PriorityClassName, s.Tolerations)
 	}
 }
 

@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"cmp"
 	"maps"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,7 +11,7 @@ import (
 )
 
 // merged is the RunnerClass's Pod template with the Workspace's over it: maps and lists are joined, single values of
-// the Workspace win.
+// the Workspace win. Where Pods run, and what they push aside, is the platform team's to say: there the class wins.
 type merged struct {
 	class, workspace v1alpha1.PodTemplate
 }
@@ -32,11 +33,14 @@ func (m merged) annotations() map[string]string {
 }
 
 func (m merged) nodeSelector() map[string]string {
-	return union(m.class.NodeSelector, m.workspace.NodeSelector)
+	return union(m.workspace.NodeSelector, m.class.NodeSelector)
 }
 
 func (m merged) tolerations() []corev1.Toleration {
-	return append(append([]corev1.Toleration{}, m.class.Tolerations...), m.workspace.Tolerations...)
+	if len(m.class.Tolerations) > 0 {
+		return m.class.Tolerations
+	}
+	return m.workspace.Tolerations
 }
 
 func (m merged) affinity() *corev1.Affinity {
@@ -65,10 +69,7 @@ func (m merged) volumeMounts() []corev1.VolumeMount {
 }
 
 func (m merged) priorityClassName() string {
-	if m.workspace.PriorityClassName != "" {
-		return m.workspace.PriorityClassName
-	}
-	return m.class.PriorityClassName
+	return cmp.Or(m.class.PriorityClassName, m.workspace.PriorityClassName)
 }
 
 // resources are requests and a memory limit by default, and no CPU limit: one of 100m makes a container start a second

@@ -27,7 +27,7 @@ func (r *Reconciler) gather(ctx context.Context, w *v1alpha1.Workspace) (Input, 
 		if err := in.lacks(err); err != nil {
 			return Input{}, err
 		}
-	} else if err := in.lacks(inputs.CheckVault(w, class)); err != nil {
+	} else if err := in.lacks(errors.Join(inputs.CheckVault(w, class), inputs.CheckTemplates(w, class))); err != nil {
 		return Input{}, err
 	}
 	in.Retry = retryPolicy(w, class)
