@@ -7,9 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
+	"golang.org/x/sync/semaphore"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,10 +29,9 @@ import (
 // +kubebuilder:rbac:groups=plumbline.dev,resources=runs/status,verbs=patch
 
 const (
-	// remember is for how long a token's identity is believed without asking again. Writes ask about the Run anyway.
-	remember = 10 * time.Second
-	// maxRemembered bounds the memory.
-	maxRemembered = 4096
+	// maxReviews is how many tokens the API server is asked about at once: callers with bad ones are not to take its time,
+	// nor that of its other clients.
+	maxReviews = 8
 
 	extraPodName = "authentication.kubernetes.io/pod-name"
 	extraPodUID  = "authentication.kubernetes.io/pod-uid"
@@ -69,13 +67,9 @@ type Cluster struct {
 	clock      clock.PassiveClock
 	controller string
 
-	mu    sync.Mutex
-	known map[[sha256.Size]byte]known
-}
-
-type known struct {
-	id    Identity
-	until time.Time
+	known   remembered[Identity]
+	refused remembered[error]
+	reviews *semaphore.Weighted
 }
 
 var (
@@ -87,15 +81,44 @@ var (
 // NewCluster returns a Cluster; controller is the controller's ServiceAccount as namespace:name. The client must not
 // read from a cache.
 func NewCluster(c client.Client, clk clock.PassiveClock, controller string) *Cluster {
-	return &Cluster{client: c, clock: clk, controller: controller, known: map[[sha256.Size]byte]known{}}
+	return &Cluster{
+		client: c, clock: clk, controller: controller, known: remembered[Identity]{clock: clk},
+		refused: remembered[error]{clock: clk}, reviews: semaphore.NewWeighted(maxReviews),
+	}
 }
 
-// Identify implements Gate.
+// Identify implements Gate. It asks the API server as seldom as it can: not about what is no token for this service, not
+// about what it was told a moment ago, and about few at once.
 func (c *Cluster) Identify(ctx context.Context, token string) (Identity, error) {
+	if err := plausible(token, c.clock.Now()); err != nil {
+		return Identity{}, err
+	}
 	key := sha256.Sum256([]byte(token))
-	if id, ok := c.recall(key); ok {
+	if id, ok := c.known.recall(key); ok {
 		return id, nil
 	}
+	if err := c.reviews.Acquire(ctx, 1); err != nil {
+		return Identity{}, fmt.Errorf("waiting to ask about a token: %w", err)
+	}
+	defer c.reviews.Release(1)
+	if id, ok := c.known.recall(key); ok {
+		return id, nil
+	}
+	if err, ok := c.refused.recall(key); ok {
+		return Identity{}, err
+	}
+	id, err := c.ask(ctx, token)
+	switch {
+	case err == nil:
+		c.known.retain(key, id)
+	case errors.Is(err, ErrUnauthenticated), errors.Is(err, ErrForbidden):
+		c.refused.retain(key, err)
+	}
+	return id, err
+}
+
+// ask finds out from the API server whose token it is.
+func (c *Cluster) ask(ctx context.Context, token string) (Identity, error) {
 	user, err := c.review(ctx, token)
 	if err != nil {
 		return Identity{}, err
@@ -104,34 +127,11 @@ func (c *Cluster) Identify(ctx context.Context, token string) (Identity, error) 
 	if !ok {
 		return Identity{}, fmt.Errorf("%w: the token is not a service account's", ErrForbidden)
 	}
-	id := Identity{Controller: true}
-	if account != c.controller {
-		namespace, _, _ := strings.Cut(account, ":")
-		if id, err = c.identifyPod(ctx, namespace, user); err != nil {
-			return Identity{}, err
-		}
+	if account == c.controller {
+		return Identity{Controller: true}, nil
 	}
-	c.retain(key, id)
-	return id, nil
-}
-
-func (c *Cluster) recall(key [sha256.Size]byte) (Identity, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k, ok := c.known[key]
-	return k.id, ok && c.clock.Now().Before(k.until)
-}
-
-func (c *Cluster) retain(key [sha256.Size]byte, id Identity) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.clock.Now()
-	for k, v := range c.known {
-		if !now.Before(v.until) || len(c.known) >= maxRemembered {
-			delete(c.known, k)
-		}
-	}
-	c.known[key] = known{id: id, until: now.Add(remember)}
+	namespace, _, _ := strings.Cut(account, ":")
+	return c.identifyPod(ctx, namespace, user)
 }
 
 // review asks the API server whose token it is.

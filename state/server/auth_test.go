@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type world struct {
 	pod     *corev1.Pod
 	run     *v1alpha1.Run
 	ws      *v1alpha1.Workspace
+	mu      sync.Mutex
 	reviews int
 	getErr  error
 }
@@ -82,6 +84,8 @@ func (w *world) cluster(t *testing.T, clk *clocktesting.FakeClock) *Cluster {
 	}
 	funcs := interceptor.Funcs{
 		Create: func(_ context.Context, _ client.WithWatch, obj client.Object, _ ...client.CreateOption) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			w.reviews++
 			obj.(*authenticationv1.TokenReview).Status = w.review
 			return w.getErr
@@ -162,7 +166,7 @@ func TestIdentify(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld()
 			test.spoil(w)
-			got, err := w.cluster(t, clocktesting.NewFakeClock(start)).Identify(t.Context(), "token")
+			got, err := w.cluster(t, clocktesting.NewFakeClock(start)).Identify(t.Context(), jwt(t, nil))
 			if !errors.Is(err, test.err) {
 				t.Fatalf("got error %v, want %v", err, test.err)
 			}
@@ -182,7 +186,7 @@ func TestIdentityIsRememberedForSeconds(t *testing.T) {
 		want  int
 	}{{0, "x", 1}, {9 * time.Second, "x", 1}, {0, "y", 2}, {time.Second, "x", 3}} {
 		clk.Step(step.after)
-		if _, err := c.Identify(t.Context(), step.token); err != nil {
+		if _, err := c.Identify(t.Context(), jwt(t, map[string]any{"jti": step.token})); err != nil {
 			t.Fatal(err)
 		}
 		if w.reviews != step.want {
@@ -190,21 +194,23 @@ func TestIdentityIsRememberedForSeconds(t *testing.T) {
 		}
 	}
 	w.review.Authenticated = false
-	clk.Step(remember)
-	for range 2 {
-		if _, err := c.Identify(t.Context(), "x"); !errors.Is(err, ErrUnauthenticated) {
-			t.Errorf("got %v, want ErrUnauthenticated", err)
+	for _, want := range []int{4, 5} {
+		clk.Step(remember)
+		for range 2 {
+			if _, err := c.Identify(t.Context(), jwt(t, nil)); !errors.Is(err, ErrUnauthenticated) {
+				t.Errorf("got %v, want ErrUnauthenticated", err)
+			}
 		}
-	}
-	if w.reviews != 5 {
-		t.Errorf("%d reviews, want 5: a refusal is not remembered", w.reviews)
+		if w.reviews != want {
+			t.Errorf("%d reviews, want %d: a refusal is remembered for as long", w.reviews, want)
+		}
 	}
 }
 
 func TestActiveLooksAtTheRunEachTime(t *testing.T) {
 	w := newWorld()
 	c := w.cluster(t, clocktesting.NewFakeClock(start))
-	id, err := c.Identify(t.Context(), "token")
+	id, err := c.Identify(t.Context(), jwt(t, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,17 +242,17 @@ func setCondition(t *testing.T, c *Cluster, status metav1.ConditionStatus) {
 // TestCallersAreNotRememberedForEver, so that memory doesn't grow with the Runs that there were.
 func TestCallersAreNotRememberedForEver(t *testing.T) {
 	clk := clocktesting.NewFakeClock(start)
-	c := NewCluster(nil, clk, "")
+	m := remembered[Identity]{clock: clk}
 	for i := range maxRemembered + 100 {
-		c.retain([32]byte{byte(i), byte(i >> 8)}, Identity{})
-		if len(c.known) > maxRemembered {
-			t.Fatalf("%d callers are remembered, the most is %d", len(c.known), maxRemembered)
+		m.retain([32]byte{byte(i), byte(i >> 8)}, Identity{})
+		if len(m.answers) > maxRemembered {
+			t.Fatalf("%d callers are remembered, the most is %d", len(m.answers), maxRemembered)
 		}
 	}
 	clk.Step(remember)
-	c.retain([32]byte{31: 1}, Identity{})
-	if len(c.known) != 1 {
-		t.Errorf("%d callers are remembered of whom all but one were here long ago", len(c.known))
+	m.retain([32]byte{31: 1}, Identity{})
+	if len(m.answers) != 1 {
+		t.Errorf("%d callers are remembered of whom all but one were here long ago", len(m.answers))
 	}
 }
 
@@ -302,7 +308,7 @@ func TestReport(t *testing.T) {
 	const first, second = `{"version":1,"run":"a","class":"Applied"}`, `{"version":1,"run":"a","class":"NoChanges"}`
 	w := newWorld()
 	c := w.cluster(t, clocktesting.NewFakeClock(start))
-	id, err := c.Identify(t.Context(), "token")
+	id, err := c.Identify(t.Context(), jwt(t, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/utils/clock"
 )
 
 const (
@@ -27,6 +29,8 @@ const (
 	// drainTimeout is for requests in flight.
 	drainTimeout  = 20 * time.Second
 	healthTimeout = 5 * time.Second
+	// healthKept is for how long an answer about the store is given to others.
+	healthKept = 5 * time.Second
 )
 
 // ListenOptions are the two sockets: the API over TLS, and metrics and health over plain HTTP.
@@ -85,16 +89,39 @@ func (s *Server) side(gather prometheus.Gatherer, leaving *atomic.Bool) http.Han
 		}
 		_, _ = writeAnswer(w, done)
 	})
+	health := &health{clock: s.Clock, check: s.Service.Healthy}
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
-		defer cancel()
-		if err := s.Service.Healthy(ctx); err != nil {
+		if err := health.look(r.Context()); err != nil {
 			_, _ = writeAnswer(w, answerTo(err))
 			return
 		}
 		_, _ = writeAnswer(w, done)
 	})
 	return mux
+}
+
+// health is how the store was when it was last looked at. Anybody may ask, and however many do, the store is read once
+// in a while.
+type health struct {
+	clock clock.PassiveClock
+	check func(context.Context) error
+
+	mu   sync.Mutex
+	next time.Time
+	last error
+}
+
+func (h *health) look(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now := h.clock.Now(); !now.Before(h.next) {
+		// Others are given this answer: it isn't cut short when the first one hangs up.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthTimeout)
+		defer cancel()
+		h.last = h.check(ctx)
+		h.next = h.clock.Now().Add(healthKept)
+	}
+	return h.last
 }
 
 // closed tells a server that was shut down from one that failed.
