@@ -206,6 +206,7 @@ func beDriver(config string) {
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
 		panic(err)
 	}
+	KeepOnWithoutOutput()
 	Run(context.Background(), Config{
 		Params: c.Params, Paths: c.Paths, Stdout: os.Stdout, Clock: clock.RealClock{}, RetryDelay: time.Second,
 		LookupEnv: func(name string) (string, bool) { v, ok := c.Env[name]; return v, ok },

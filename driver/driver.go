@@ -129,7 +129,9 @@ type run struct {
 // and the state is safe.
 func Run(ctx context.Context, cfg Config) job.Result {
 	r := &run{Config: cfg, shipper: newShipper(cfg.Clock), result: job.Result{Run: cfg.Params.Run}}
-	r.log = &logWriter{out: cfg.Stdout, archive: r.shipper}
+	stdout := newOutlet(cfg.Stdout, outletPatience)
+	defer stdout.close()
+	r.log = &logWriter{out: stdout, archive: r.shipper}
 	r.listen()
 	r.began = r.Clock.Now()
 	defer r.leaveWord(ctx)()

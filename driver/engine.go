@@ -15,7 +15,7 @@ import (
 
 // Terraform is what the steps need of *tfexec.Terraform.
 type Terraform interface {
-	Init(ctx context.Context, opts ...tfexec.InitOption) error
+	InitText(ctx context.Context, w io.Writer, opts ...tfexec.InitOption) error
 	InitJSON(ctx context.Context, w io.Writer, opts ...tfexec.InitOption) error
 	PlanJSON(ctx context.Context, w io.Writer, opts ...tfexec.PlanOption) (bool, error)
 	ApplyJSON(ctx context.Context, w io.Writer, opts ...tfexec.ApplyOption) error
@@ -25,6 +25,13 @@ type Terraform interface {
 // engine is tfexec's Terraform without its habit of copying to the stream of the call before: the answer of
 // `terraform output` has sensitive values in it and must not reach the log.
 type engine struct{ *tfexec.Terraform }
+
+// InitText is `terraform init` with its words for people. tfexec writes whole lines.
+func (e engine) InitText(ctx context.Context, w io.Writer, opts ...tfexec.InitOption) error {
+	e.SetStdout(w)
+	defer e.SetStdout(io.Discard)
+	return e.Init(ctx, opts...)
+}
 
 // Output is `terraform output -json`.
 func (e engine) Output(ctx context.Context, opts ...tfexec.OutputOption) (map[string]tfexec.OutputMeta, error) {
@@ -127,7 +134,8 @@ func (r *run) init(ctx context.Context, p location, opts ...tfexec.InitOption) e
 	err := r.watched(ctx, r.pace, func() error {
 		err := r.tf.InitJSON(ctx, r.said, opts...)
 		if old := (*tfexec.ErrVersionMismatch)(nil); errors.As(err, &old) {
-			return r.tf.Init(ctx, opts...)
+			// What it says is all there is to see, and to tell that it goes on.
+			return r.tf.InitText(ctx, r.said, opts...)
 		}
 		return err
 	})

@@ -20,6 +20,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	driver.KeepOnWithoutOutput()
 	if !run(ctx, os.Args[1:]) {
 		os.Exit(1)
 	}
