@@ -148,6 +148,9 @@ func TestRealMistakes(t *testing.T) {
 		{"provider", "terraform {\n  required_providers {\n    a = { source = \"acme/a\" }\n  }\n}",
 			"Failed to query available provider packages: Could not retrieve the list of available versions"},
 	}
+	for name, words := range authorsWords {
+		tests = append(tests, struct{ name, main, message string }{name, words[0], words[1]})
+	}
 	withEngines(t, func(t *testing.T, b *bench) {
 		b.cfg.Params.PluginMirror.Path = t.TempDir()
 		b.file("main.tf", "")
@@ -161,6 +164,23 @@ func TestRealMistakes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// authorsWords are configurations that refuse themselves in words of clouds, or ask for what can't be, and what is said.
+var authorsWords = map[string][2]string{
+	"validation": {"variable \"a\" {\n  default = 1\n  validation {\n    condition = var.a > 1\n" +
+		"    error_message = \"It already exists.\"\n  }\n}", "main.tf:1: Invalid value for variable: It already exists."},
+	"precondition": {"resource \"terraform_data\" \"a\" {\n  lifecycle {\n    precondition {\n" +
+		"      condition = terraform_data.b.input == 2\n      error_message = \"The quota is exceeded.\"\n    }\n  }\n}\n" +
+		"resource \"terraform_data\" \"b\" { input = 1 }",
+		"main.tf:4: Resource precondition failed: The quota is exceeded."},
+	"output": {"output \"a\" {\n  value = 1\n  precondition {\n    condition = length(terraform_data.a.input) > 1\n" +
+		"    error_message = \"Access denied: the token has expired.\"\n  }\n}\n" +
+		"resource \"terraform_data\" \"a\" { input = \"x\" }",
+		"main.tf:4: Module output value precondition failed: Access denied"},
+	"moved":  {"resource \"terraform_data\" \"a\" {}\n" +
+		"moved {\n  from = terraform_data.a\n  to = terraform_data.b\n}", "main.tf:2: Moved"},
+	"import": {"import {\n  to = terraform_data.a\n  id = \"x\"\n}", "main.tf:"},
 }
 
 // mirror is a mirror folder with the time provider in it, for both engines.
