@@ -127,7 +127,7 @@ func (c *cluster) ReleaseLock(context.Context, *v1alpha1.Workspace) (run.Lock, e
 	return run.Lock{}, nil
 }
 
-// Outputs, Forget and ForgetRun make the cluster its own state service.
+// Outputs and Forget make the cluster its own state service.
 func (c *cluster) Outputs(context.Context, string, string) (map[string]job.Output, error) {
 	return map[string]job.Output{"ip": {Value: []byte(`"10.0.0.1"`)}}, nil
 }
@@ -137,8 +137,6 @@ func (c *cluster) Forget(_ context.Context, w *v1alpha1.Workspace) (bool, error)
 	defer c.mu.Unlock()
 	return !c.resources[w.UID], nil
 }
-
-func (c *cluster) ForgetRun(context.Context, *v1alpha1.Workspace, string) error { return nil }
 
 // holds tells whether something of a Workspace was applied and not destroyed.
 func (c *cluster) holds(w *v1alpha1.Workspace) bool {

@@ -57,9 +57,6 @@ type fakeState struct {
 	// resources: something was applied and not destroyed yet.
 	resources atomic.Bool
 	err       error
-	// forgotten are the Runs whose archives were asked to be removed; forgetErr is the answer.
-	forgotten []string
-	forgetErr error
 	// lock is what becomes of the lock, asked how often that was wanted to be known.
 	lock    run.Lock
 	lockErr error
@@ -74,11 +71,6 @@ func (s *fakeState) ReleaseLock(ctx context.Context, _ *v1alpha1.Workspace) (run
 		s.unbounded = true
 	}
 	return s.lock, s.lockErr
-}
-
-func (s *fakeState) ForgetRun(_ context.Context, _ *v1alpha1.Workspace, run string) error {
-	s.forgotten = append(s.forgotten, run)
-	return s.forgetErr
 }
 
 func (s *fakeState) Outputs(context.Context, string, string) (map[string]job.Output, error) {

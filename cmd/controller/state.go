@@ -37,11 +37,6 @@ func (s stateService) Forget(ctx context.Context, w *v1alpha1.Workspace) (bool, 
 	return err == nil, err
 }
 
-// ForgetRun removes the archive of a Run.
-func (s stateService) ForgetRun(ctx context.Context, w *v1alpha1.Workspace, name string) error {
-	return s.DeleteRun(ctx, client.Workspace{Namespace: w.Namespace, Name: w.Name, UID: string(w.UID)}, name)
-}
-
 // ReleaseLock takes a lock that is held for an answer, not for an error.
 func (s stateService) ReleaseLock(ctx context.Context, w *v1alpha1.Workspace) (run.Lock, error) {
 	from, err := s.Client.ReleaseLock(ctx, w.Namespace, w.Name)

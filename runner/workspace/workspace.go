@@ -29,8 +29,6 @@ type State interface {
 	Outputs(ctx context.Context, namespace, workspace string) (map[string]job.Output, error)
 	// Forget removes a Workspace's state when nothing is left in it, and tells whether it is gone.
 	Forget(ctx context.Context, w *v1alpha1.Workspace) (gone bool, err error)
-	// ForgetRun removes what a Run has left in the archive.
-	ForgetRun(ctx context.Context, w *v1alpha1.Workspace, run string) error
 }
 
 // Reconciler handles Workspaces. It holds collaborators only.
@@ -85,12 +83,12 @@ func (r *Reconciler) conclude(ctx context.Context, in Input, d Decision, acted e
 	if acted != nil {
 		return 0, acted
 	}
+	again := soonest(until(in, d), in.Delivery.Again)
 	if in.Active == nil && (d.Do == Wait || d.Do == Create) {
-		if err := r.prune(ctx, in); err != nil {
-			return 0, err
-		}
+		prunable, err := r.prune(ctx, in)
+		return soonest(again, prunable), err
 	}
-	return soonest(until(in, d), in.Delivery.Again), nil
+	return again, nil
 }
 
 // soonest is the shorter of two waits, of which zero is for ever.
