@@ -166,7 +166,8 @@ func TestRealMistakes(t *testing.T) {
 	})
 }
 
-// authorsWords are configurations that refuse themselves in words of clouds, or ask for what can't be, and what is said.
+// authorsWords are configurations that refuse themselves in words of clouds, or ask for what can't be, and what the
+// engine says.
 var authorsWords = map[string][2]string{
 	"validation": {"variable \"a\" {\n  default = 1\n  validation {\n    condition = var.a > 1\n" +
 		"    error_message = \"It already exists.\"\n  }\n}", "main.tf:1: Invalid value for variable: It already exists."},
@@ -178,7 +179,7 @@ var authorsWords = map[string][2]string{
 		"    error_message = \"Access denied: the token has expired.\"\n  }\n}\n" +
 		"resource \"terraform_data\" \"a\" { input = \"x\" }",
 		"main.tf:4: Module output value precondition failed: Access denied"},
-	"moved":  {"resource \"terraform_data\" \"a\" {}\n" +
+	"moved": {"resource \"terraform_data\" \"a\" {}\n" +
 		"moved {\n  from = terraform_data.a\n  to = terraform_data.b\n}", "main.tf:2: Moved"},
 	"import": {"import {\n  to = terraform_data.a\n  id = \"x\"\n}", "main.tf:"},
 }
