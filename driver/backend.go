@@ -200,9 +200,9 @@ func (r *run) initForeign(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if known := r.Params.Place.Lineage; known != "" && seen.lineage != known {
-		return invalid("%s has %s, and the last Run left the state of lineage %s there: nothing was done. Has its Secret "+
-			"changed? To go on with what is there, set spec.backendChange to Forget", r.wanted().name, seen.describe(), known)
+	if why := unexpected(r.Params.Place, seen); why != "" {
+		return missing("%s has %s: nothing was done. Has its Secret changed? To go on with what is there, set "+
+			"spec.backendChange to Forget", r.wanted().name, why)
 	}
 	r.seen = seen
 	return nil

@@ -223,7 +223,7 @@ func TestRealMoveRefuses(t *testing.T) {
 		// A Secret that leads to another database, in which there is nothing.
 		elsewhere := servers.postgres(unique(t) + "_other")
 		b.useBackend(elsewhere, nil)
-		if got := b.apply(job.Apply); got.Class != job.ConfigInvalid || !strings.Contains(got.Message, "has no state, and") {
+		if got := b.apply(job.Apply); got.Class != job.StateMissing || !strings.Contains(got.Message, "has no state, and") {
 			t.Errorf("the state is gone: %s: %s", got.Class, got.Message)
 		}
 		gone := servers.postgres(unique(t))

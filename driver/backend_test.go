@@ -125,7 +125,7 @@ func TestAnotherStateThanTheLastRunLeftIsRefused(t *testing.T) {
 			b.file(remote, state)
 			b.cfg.Params.Place.Lineage = "y"
 			got := b.run(t.Context())
-			if got.Class != job.ConfigInvalid || !strings.Contains(got.Message, "the last Run left the state of lineage y") {
+			if got.Class != job.StateMissing || !strings.Contains(got.Message, "the last Run left the state of lineage y") {
 				t.Errorf("%s: %s", got.Class, got.Message)
 			}
 		})

@@ -51,7 +51,7 @@ func TestCheck(t *testing.T) {
 		}, 0},
 		{"check-changed", job.Result{
 			Class: job.Applied, Message: "Apply complete! Resources: 3 added, 0 changed, 0 destroyed.",
-			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied, outputs}, StateSerial: 1,
+			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied, outputs}, StateSerial: 1, StateLineage: "x", StoreID: "store-1",
 		}, 1},
 		{"check-drifted", job.Result{ // so that the state tells what is true
 			Class: job.NoChanges, Message: "nothing to change",
@@ -61,7 +61,7 @@ func TestCheck(t *testing.T) {
 			Class: job.Applied, Message: "Apply complete! Resources: 3 added, 0 changed, 0 destroyed.",
 			Changes:     &job.Changes{Add: 4}, // one of the first attempt, three of the second
 			Steps:       []job.Step{prepare, initial, {Name: "plan", Attempts: 2}, {Name: "apply", Attempts: 2}, outputs},
-			StateSerial: 2,
+			StateSerial: 2, StateLineage: "x", StoreID: "store-1",
 		}, 2},
 	} {
 		t.Run(test.scene, func(t *testing.T) {

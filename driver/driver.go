@@ -175,7 +175,7 @@ func (r *run) conclude(err error) {
 	case r.foreign():
 		r.concludeForeign()
 	case r.proxy != nil:
-		r.result.StateSerial = r.proxy.seen().serial
+		r.concludeOwn()
 	}
 	r.result.Changes = r.changes()
 	r.result.Warnings, r.result.Checks = r.said.warned.result(), r.checks()

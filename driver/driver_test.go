@@ -31,11 +31,11 @@ func TestRun(t *testing.T) {
 	playScenes(t, []scene{
 		{"apply", job.Apply, job.Result{
 			Class: job.Applied, Message: "Apply complete! Resources: 3 added, 0 changed, 0 destroyed.",
-			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied, outputs}, StateSerial: 1,
+			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied, outputs}, StateSerial: 1, StateLineage: "x", StoreID: "store-1",
 		}},
 		{"apply", job.Destroy, job.Result{
 			Class: job.Applied, Message: "Apply complete! Resources: 3 added, 0 changed, 0 destroyed.",
-			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied}, StateSerial: 1,
+			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied}, StateSerial: 1, StateLineage: "x", StoreID: "store-1",
 		}},
 		{"nochange", job.Apply, job.Result{
 			Class: job.NoChanges, Message: "nothing to change",
@@ -53,7 +53,7 @@ func TestRun(t *testing.T) {
 			Class: job.Applied, Message: "Apply complete! Resources: 3 added, 0 changed, 0 destroyed.",
 			Changes:     &job.Changes{Add: 4}, // one of the first attempt, three of the second
 			Steps:       []job.Step{prepare, initial, {Name: "plan", Attempts: 2}, {Name: "apply", Attempts: 2}, outputs},
-			StateSerial: 2,
+			StateSerial: 2, StateLineage: "x", StoreID: "store-1",
 		}},
 		{"flaky-init", job.Apply, job.Result{
 			Class: job.NoChanges, Message: "nothing to change", Changes: &job.Changes{},

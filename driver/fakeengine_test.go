@@ -87,6 +87,7 @@ var scenes = map[string]func(c call) int{
 	"flaky":         flaky,
 	"flaky-init":    flakyInit,
 	"stubborn":      func(c call) int { c.fail("", "operation cannot be completed, please retry again"); return 1 },
+	"reads":         reads,
 	"hangs":         hangs,
 	"stuck":         stuck,
 	"deaf":          deaf,

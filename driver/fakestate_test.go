@@ -37,6 +37,8 @@ type fakeState struct {
 	answer func(method, path string, nth int) int
 	// reason, if set, stands in such an answer.
 	reason job.Class
+	// missing, if set, is why no state is shown; expects is what the last request for one expected.
+	missing, expects string
 }
 
 func newFakeState(t *testing.T) *fakeState {
@@ -72,6 +74,13 @@ func (s *fakeState) serve(w http.ResponseWriter, req *http.Request) {
 		}
 	}
 	status, answer := s.act(req, path, body)
+	if path == "/state" && req.Method == http.MethodGet {
+		s.expects = req.Header.Get(job.ExpectedHeader)
+		if s.missing != "" {
+			status, answer = http.StatusPreconditionFailed, fmt.Appendf(nil, `{"error":%q,"reason":"StateMissing"}`, s.missing)
+		}
+	}
+	w.Header().Set(job.StoreHeader, "store-1")
 	w.WriteHeader(status)
 	_, _ = w.Write(answer)
 }

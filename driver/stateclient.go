@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -38,6 +39,10 @@ type stateClient struct {
 	delay time.Duration
 	// patience is how long to go on trying for one request of Terraform's.
 	patience time.Duration
+	// expected says what state there should be; empty where it lies elsewhere.
+	expected string
+	// store is the ID of the service's store; missing is why it shows no state, if it doesn't.
+	store, missing atomic.Pointer[string]
 }
 
 type request struct {
@@ -124,6 +129,9 @@ func (c *stateClient) once(ctx context.Context, r request) (answer, error) {
 	c.log.secrets.add(string(token))
 	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	req.Header.Set("Content-Type", "application/json")
+	if c.expected != "" && r.path == "/state" {
+		req.Header.Set(job.ExpectedHeader, c.expected)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return answer{}, err
@@ -132,7 +140,9 @@ func (c *stateClient) once(ctx context.Context, r request) (answer, error) {
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return answer{}, err
 	}
-	return answer{resp.StatusCode, body}, nil
+	a := answer{resp.StatusCode, body}
+	c.note(resp.Header.Get(job.StoreHeader), a)
+	return a, nil
 }
 
 // err is what a bad answer says, or nil for a good one.

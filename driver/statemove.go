@@ -54,12 +54,13 @@ func (r *run) move(ctx context.Context) error {
 
 // obstacle is why the state can't be moved: it isn't where it should be, or another one is where it is wanted.
 func (r *run) obstacle(there, here found) error {
-	from, to, known := r.former(), r.wanted(), r.Params.Place.Lineage
-	lost := there.empty && known != "" && there.lineage != known
+	from, to := r.former(), r.wanted()
+	why := unexpected(r.Params.Place, there.snapshot)
+	arrived := here.lineage != "" && here.lineage == r.Params.Place.Lineage
 	switch {
-	case lost && here.lineage != known:
-		return invalid("%s has %s, and the last Run left the state of lineage %s there: nothing was done. To go on with "+
-			"what is in %s, set spec.backendChange to Forget", from.name, there.describe(), known, to.name)
+	case why != "" && !arrived:
+		return missing("%s has %s: nothing was done. To go on with what is in %s, set spec.backendChange to Forget",
+			from.name, why, to.name)
 	case there.empty || here.empty || here.lineage == there.lineage || here.same(there):
 		return nil
 	}

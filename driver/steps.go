@@ -102,6 +102,9 @@ func (r *run) attempt(ctx context.Context, u unit, p *pace) error {
 	}
 	before := oomKills(cgroupRoot)
 	err := u.do(r, paced, p)
+	if f := r.stateMissing(); f != nil {
+		err = f
+	}
 	if err != nil {
 		f := r.failed(paced, err, p.step())
 		f.class = outOfMemory(f.class, oomKills(cgroupRoot)-before)

@@ -35,6 +35,7 @@ func (r *run) prepare(ctx context.Context, _ *pace) error {
 	if r.spec, err = r.given.spec(); err != nil {
 		return err
 	}
+	r.client.expected = expectedOfOwn(r.Params.Place, r.spec.Backend)
 	r.learnSecrets()
 	r.tellOddKeys()
 	if err := r.fillWorkDir(); err != nil {

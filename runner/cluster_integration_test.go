@@ -29,6 +29,7 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/internal/testkit"
 	"github.com/plumbline-dev/plumbline/runner/run"
+	"github.com/plumbline-dev/plumbline/runner/workspace"
 )
 
 var apiServer *rest.Config
@@ -127,16 +128,18 @@ func (c *cluster) ReleaseLock(context.Context, *v1alpha1.Workspace) (run.Lock, e
 	return run.Lock{}, nil
 }
 
-// Outputs and Forget make the cluster its own state service.
+// Outputs, Forget and Adopt make the cluster its own state service.
 func (c *cluster) Outputs(context.Context, string, string) (map[string]job.Output, error) {
 	return map[string]job.Output{"ip": {Value: []byte(`"10.0.0.1"`)}}, nil
 }
 
-func (c *cluster) Forget(_ context.Context, w *v1alpha1.Workspace) (bool, error) {
+func (c *cluster) Forget(_ context.Context, f workspace.Forgotten) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.resources[w.UID], nil
+	return !c.resources[f.Workspace.UID], nil
 }
+
+func (c *cluster) Adopt(context.Context, *v1alpha1.Workspace, string) error { return nil }
 
 // holds tells whether something of a Workspace was applied and not destroyed.
 func (c *cluster) holds(w *v1alpha1.Workspace) bool {

@@ -57,6 +57,12 @@ type fakeState struct {
 	// resources: something was applied and not destroyed yet.
 	resources atomic.Bool
 	err       error
+	// adopted is what was to be taken over; adoptErr is the answer.
+	adopted  []string
+	adoptErr error
+	// asks are those to forget a state; missing, if there should be one, is the answer.
+	asks    []workspace.Forgotten
+	missing error
 	// lock is what becomes of the lock, asked how often that was wanted to be known.
 	lock    run.Lock
 	lockErr error
@@ -77,7 +83,16 @@ func (s *fakeState) Outputs(context.Context, string, string) (map[string]job.Out
 	return s.outputs, s.err
 }
 
-func (s *fakeState) Forget(context.Context, *v1alpha1.Workspace) (bool, error) {
+func (s *fakeState) Adopt(_ context.Context, _ *v1alpha1.Workspace, from string) error {
+	s.adopted = append(s.adopted, from)
+	return s.adoptErr
+}
+
+func (s *fakeState) Forget(_ context.Context, f workspace.Forgotten) (bool, error) {
+	s.asks = append(s.asks, f)
+	if s.missing != nil {
+		return false, s.missing
+	}
 	return !s.resources.Load(), s.err
 }
 

@@ -245,7 +245,7 @@ func TestEraseRun(t *testing.T) {
 	if err := s.EraseRun(t.Context(), RunID{UID: uid}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("erasing the run without a name: %v", err)
 	}
-	if err := s.Purge(t.Context(), uid); !errors.Is(err, ErrNotFound) {
+	if err := s.Purge(t.Context(), removal(uid)); !errors.Is(err, ErrNotFound) {
 		t.Fatal(err)
 	}
 	if keys, _ := store.List(t.Context(), ""); len(keys) != 0 {

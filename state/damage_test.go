@@ -57,8 +57,8 @@ func TestADamagedStateIsRepaired(t *testing.T) {
 			_, err = s.Write(t.Context(), uid, claim("a", "1"), content("l", 10, "a"))
 			wantDamaged(t, "writing", err)
 			must(t, s.Unlock(t.Context(), uid, holder("a"), info("1")))
-			wantDamaged(t, "purging", s.Purge(t.Context(), uid))
-			wantErr(t, "purging", s.Purge(t.Context(), uid), ErrInUse)
+			wantDamaged(t, "purging", s.Purge(t.Context(), removal(uid)))
+			wantErr(t, "purging", s.Purge(t.Context(), removal(uid)), ErrInUse)
 
 			done, err := s.Repair(t.Context(), uid, alice)
 			must(t, err)
@@ -197,7 +197,7 @@ func TestADamagedLock(t *testing.T) {
 				wantDamaged(t, "unlocking", s.Unlock(t.Context(), uid, holder("a"), info("1")))
 				_, err := s.Release(t.Context(), uid, Actor{Name: "controller"})
 				wantDamaged(t, "releasing", err)
-				wantErr(t, "purging", s.Purge(t.Context(), uid), ErrInUse)
+				wantErr(t, "purging", s.Purge(t.Context(), removal(uid)), ErrInUse)
 				if st, err := s.LockStatus(t.Context(), uid); err != nil || st.Damaged == "" || st.Held {
 					t.Errorf("status: got %+v, %v; want that it is damaged", st, err)
 				}
@@ -269,7 +269,7 @@ func TestADamagedRecordOfUnsavedStates(t *testing.T) {
 	err = s.NoneUnsaved(t.Context(), uid)
 	wantDamaged(t, "asking whether any waits", err)
 	wantErr(t, "asking whether any waits", err, ErrUnsaved)
-	wantErr(t, "purging", s.Purge(t.Context(), uid), ErrInUse)
+	wantErr(t, "purging", s.Purge(t.Context(), removal(uid)), ErrInUse)
 	done, err := s.Repair(t.Context(), uid, alice)
 	if err != nil || !slices.Equal(done.Damaged, []string{key}) || done.Version != nil {
 		t.Errorf("repaired %+v, %v; want %s", done, err, key)

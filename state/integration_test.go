@@ -274,7 +274,11 @@ func TestControllerClient(t *testing.T) {
 	if err != nil || string(outputs["o"].Value) != `"${x}"` {
 		t.Errorf("outputs: got %v, %v", outputs, err)
 	}
-	remove := func() error { return controller.DeleteWorkspace(t.Context(), ns, "ws", string(w.UID)) }
+	remove := func() error {
+		return controller.DeleteWorkspace(t.Context(), client.Removal{Workspace: client.Workspace{
+			Namespace: ns, Name: "ws", UID: string(w.UID),
+		}})
+	}
 	if err := remove(); !errors.Is(err, client.ErrInUse) {
 		t.Errorf("removing a locked workspace: got %v, want ErrInUse", err)
 	}

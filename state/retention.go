@@ -32,6 +32,9 @@ func (s *Service) eraseArchive(ctx context.Context, dir string) error {
 		return fmt.Errorf("listing %s: %w", dir, err)
 	}
 	for _, key := range keys {
+		if strings.Contains(strings.TrimPrefix(key, dir), removalDir) {
+			continue // it outlives the rest
+		}
 		if err := s.Store.Delete(ctx, key); err != nil {
 			return fmt.Errorf("deleting %s: %w", key, err)
 		}

@@ -4,8 +4,9 @@
 //	controller --TLS, its own token----> server --> Service
 //
 // The Service knows nothing of HTTP or tokens: it is told which Workspace (by UID) and which Holder, and keeps a
-// few journals for each Workspace: lock/<uid>, state/<uid>, outputs/<uid> and unsaved/<uid>. All correctness rests on
-// Store.Create being atomic, so any number of servers can work side by side over one store.
+// few journals for each Workspace: lock/<uid>, state/<uid>, outputs/<uid> and unsaved/<uid>. Whose they are stands in
+// others (owner.go). All correctness rests on Store.Create being atomic, so any number of servers can work side by side
+// over one store.
 //
 // Beside the journals lies the archive: what Runs leave behind, written once (archive.go), for a time (retention.go).
 package state
@@ -76,6 +77,8 @@ type Options struct {
 	// the newest stay, forever when 0.
 	KeepVersions int
 	KeepAge      time.Duration
+	// StoreID tells this store from others, and Installation this service: both stand in what it keeps.
+	StoreID, Installation string
 	// Metrics counts locks and versions; nil for nobody who asks.
 	Metrics prometheus.Registerer
 }
@@ -87,6 +90,8 @@ type Service struct {
 	logs    logSizes
 	prunes  chan prune
 	metrics *metrics
+	// registered are UIDs whose owner is noted in the store.
+	registered known
 }
 
 type prune struct {

@@ -37,6 +37,10 @@ func info(id string) []byte {
 
 func claim(run, id string) Claim { return Claim{Holder: holder(run), LockID: id} }
 
+func removal(uid string) Removal {
+	return Removal{Owner: Owner{UID: uid, Namespace: "ns", Name: "ws"}}
+}
+
 func tfstate(serial int) []byte {
 	return fmt.Appendf(nil, `{"lineage":"l","serial":%d,"resources":[]}`, serial)
 }
@@ -79,7 +83,7 @@ func remove(run string, want error) step {
 }
 
 func purge(want error) step {
-	return step{"purge", func(s *Service) error { return s.Purge(context.Background(), uid) }, want}
+	return step{"purge", func(s *Service) error { return s.Purge(context.Background(), removal(uid)) }, want}
 }
 
 func reads(want string) step {
@@ -197,7 +201,7 @@ func TestUnknownHolderIsNotGone(t *testing.T) {
 	if err := s.Lock(t.Context(), uid, holder("b"), info("2")); !errors.Is(err, down) {
 		t.Errorf("locking: got %v, want the error of the look", err)
 	}
-	if err := s.Purge(t.Context(), uid); !errors.Is(err, down) {
+	if err := s.Purge(t.Context(), removal(uid)); !errors.Is(err, down) {
 		t.Errorf("purging: got %v, want the error of the look", err)
 	}
 	if _, err := s.Write(t.Context(), uid, claim("a", "1"), tfstate(1)); err != nil {
@@ -226,6 +230,8 @@ func TestPurgeRefuses(t *testing.T) {
 		{"another folder", "u/../v", `{}`, ErrInvalid},
 		{"resources", uid, `{"resources":[{"mode":"managed","instances":[{}]}]}`, ErrInUse},
 		{"a state of another form", uid, `{"resources":"many"}`, ErrInUse},
+		{"an encrypted state", uid, `{"serial":1,"lineage":"l","meta":{},"encrypted_data":"x","encryption_version":"v0"}`, ErrInUse},
+		{"a state of another format", uid, `{"serial":1,"lineage":"l"}`, ErrInUse},
 		{"data sources only", uid, `{"resources":[{"mode":"data","instances":[{}]}]}`, nil},
 		{"a resource without instances", uid, `{"resources":[{"mode":"managed","instances":[]}]}`, nil},
 	} {
@@ -240,7 +246,7 @@ func TestPurgeRefuses(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := s.Purge(t.Context(), test.uid); !errors.Is(err, test.want) {
+			if err := s.Purge(t.Context(), removal(test.uid)); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})

@@ -35,6 +35,8 @@ type Version struct {
 	Replaces []uint64 `json:"replaces,omitempty"`
 	// Damaged is why a version can't be read; nothing else but its number is known then.
 	Damaged string `json:"damaged,omitempty"`
+	// AdoptedFrom is the UID that the state was taken over from.
+	AdoptedFrom string `json:"adoptedFrom,omitempty"`
 }
 
 // Actor is a person who interferes, or the controller on its own.

@@ -9,6 +9,7 @@ import (
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/runner/run"
+	"github.com/plumbline-dev/plumbline/runner/workspace"
 	"github.com/plumbline-dev/plumbline/state/client"
 )
 
@@ -29,12 +30,28 @@ func (s stateService) Outputs(ctx context.Context, namespace, workspace string) 
 }
 
 // Forget takes a state that is in use for an answer, not for an error.
-func (s stateService) Forget(ctx context.Context, w *v1alpha1.Workspace) (bool, error) {
-	err := s.DeleteWorkspace(ctx, w.Namespace, w.Name, string(w.UID))
+func (s stateService) Forget(ctx context.Context, f workspace.Forgotten) (bool, error) {
+	err := s.DeleteWorkspace(ctx, client.Removal{Workspace: named(f.Workspace), Want: f.Want, Destroyed: f.Destroyed})
 	if errors.Is(err, client.ErrInUse) {
 		return false, nil
 	}
+	if missing, ok := errors.AsType[*client.MissingError](err); ok {
+		return false, &workspace.MissingError{Text: missing.Text}
+	}
 	return err == nil, err
+}
+
+// Adopt tells a refusal from what may pass.
+func (s stateService) Adopt(ctx context.Context, w *v1alpha1.Workspace, from string) error {
+	err := s.Client.Adopt(ctx, named(w), from)
+	if refused, ok := errors.AsType[*client.RefusedError](err); ok {
+		return &workspace.RefusedError{Text: refused.Text}
+	}
+	return err
+}
+
+func named(w *v1alpha1.Workspace) client.Workspace {
+	return client.Workspace{Namespace: w.Namespace, Name: w.Name, UID: string(w.UID)}
 }
 
 // ReleaseLock takes a lock that is held for an answer, not for an error.

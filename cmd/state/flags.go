@@ -24,6 +24,7 @@ type flags struct {
 	serviceName   string
 	controller    string
 	store         string
+	adoptStore    string
 	keepArchive   time.Duration
 	keepVersions  int
 	keepAge       time.Duration
@@ -69,6 +70,8 @@ func parseAny(args []string) (flags, error) {
 	set.StringVar(&f.store, "store", cmp.Or(os.Getenv("PLUMBLINE_STORE"), "kube://"),
 		"where states are kept: kube:// (Secrets in the system namespace), "+
 			"s3://, azblob://, gs://, postgres:// or file://; see docs/state.md")
+	set.StringVar(&f.adoptStore, "adopt-store", os.Getenv("PLUMBLINE_ADOPT_STORE"),
+		"ID of a store that is to be used from now on, though the key ring was used with another one")
 	set.DurationVar(&f.keepArchive, "keep-archive", 30*24*time.Hour, "age at which plans and logs of Runs are removed")
 	set.IntVar(&f.keepVersions, "keep-versions", state.DefaultKeepVersions, "how many versions of each state are kept")
 	set.DurationVar(&f.keepAge, "keep-age", 0, "how long versions before the newest are kept at most; 0 is for ever")

@@ -20,15 +20,16 @@ import (
 // keysTimeout bounds a command on keys; it reads all names there are, and rewrites what was never sealed.
 const keysTimeout = 30 * time.Minute
 
-// openSealed waits for the API server rather than crash while it is away; that the keys don't fit is a reason to crash.
-func openSealed(ctx context.Context, o seal.Options) (*seal.Store, error) {
+// openSealed opens the store's seal, provided that the store is the one that the key ring was used with, and returns its
+// ID. It waits for the API server rather than crash while it is away; that the keys don't fit is a reason to crash.
+func openSealed(ctx context.Context, o seal.Options, which whichStore) (*seal.Store, string, error) {
 	for {
-		s, err := seal.Open(ctx, o)
+		s, id, err := openKnown(ctx, o, which)
 		if err == nil {
 			warnOfBareRing(ctx, s, o.Log)
 		}
 		if err == nil || ctx.Err() != nil || forGood(err) {
-			return s, err
+			return s, id, err
 		}
 		o.Log.WarnContext(ctx, "the keys can't be read yet; trying again", "error", err)
 		select {
@@ -38,9 +39,35 @@ func openSealed(ctx context.Context, o seal.Options) (*seal.Store, error) {
 	}
 }
 
+// whichStore says which store is the right one.
+type whichStore struct {
+	known state.KnownStore
+	// adopt is the ID of another one that a person says is right from now on.
+	adopt string
+}
+
+// openKnown looks at the store before it opens the seal, which begins a data key where there is none: another store is
+// left as it was found.
+func openKnown(ctx context.Context, o seal.Options, which whichStore) (*seal.Store, string, error) {
+	id, err := state.StoreID(ctx, o.Store)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := state.Recognize(ctx, id, which.known, which.adopt); err != nil {
+		return nil, "", err
+	}
+	s, err := seal.Open(ctx, o)
+	if err != nil {
+		return nil, "", err
+	}
+	return s, id, state.Remember(ctx, id, which.known)
+}
+
 // forGood tells whether the keys at hand won't ever fit.
 func forGood(err error) bool {
-	for _, reason := range []error{seal.ErrNoRing, seal.ErrWrongRing, seal.ErrWrapped, seal.ErrWrongKey} {
+	for _, reason := range []error{
+		state.ErrOtherStore, state.ErrUnfit, seal.ErrNoRing, seal.ErrWrongRing, seal.ErrWrapped, seal.ErrWrongKey,
+	} {
 		if errors.Is(err, reason) {
 			return true
 		}
@@ -117,7 +144,7 @@ func keys(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	sealed, err := seal.Open(ctx, f.sealing(c, store, log))
+	sealed, _, err := openKnown(ctx, f.sealing(c, store, log), f.which(c))
 	if err != nil {
 		return err
 	}

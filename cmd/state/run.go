@@ -84,7 +84,7 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	sealed, err := openSealed(ctx, f.sealing(c, store, log))
+	sealed, storeID, err := openSealed(ctx, f.sealing(c, store, log), f.which(c))
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	service := state.New(state.Options{
 		Store: sealed, Pods: cluster, Clock: clk, Log: log, KeepVersions: f.keepVersions, KeepAge: f.keepAge,
-		Metrics: metrics,
+		StoreID: storeID, Installation: f.namespace, Metrics: metrics,
 	})
 	serving := server.Options{
 		Service: service, Gate: cluster, Reports: cluster, Clock: clk, Log: log, Metrics: metrics,
@@ -113,7 +113,7 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	if s, ok := store.(sweeper); ok {
 		go sweep(ctx, s, clk, log)
 	}
-	log.InfoContext(ctx, "serving", "listen", f.listen, "namespace", f.namespace)
+	log.InfoContext(ctx, "serving", "listen", f.listen, "namespace", f.namespace, "store", storeID)
 	defer leave()
 	return server.New(serving).Serve(ctx,
 		server.ListenOptions{API: api, TLS: tlsConfig, Metrics: side, Gather: metrics})

@@ -13,7 +13,7 @@ import (
 
 // ring is where the key ring is kept: in a Secret, wrapped if there is a key for that.
 func (f flags) ring(c client.Client, log *slog.Logger) seal.Ring {
-	secret := seal.SecretRing{Client: c, Secret: client.ObjectKey{Namespace: f.namespace, Name: f.sealSecret}}
+	secret := f.secretRing(c)
 	if f.transit == nil {
 		return secret
 	}
@@ -21,6 +21,13 @@ func (f flags) ring(c client.Client, log *slog.Logger) seal.Ring {
 	key.Log = func(format string, args ...any) { log.Warn(fmt.Sprintf(format, args...)) }
 	return &seal.WrappedRing{Ring: secret, Key: &key}
 }
+
+func (f flags) secretRing(c client.Client) seal.SecretRing {
+	return seal.SecretRing{Client: c, Secret: client.ObjectKey{Namespace: f.namespace, Name: f.sealSecret}}
+}
+
+// which store is the right one stands beside the key ring.
+func (f flags) which(c client.Client) whichStore { return whichStore{f.secretRing(c), f.adoptStore} }
 
 // warnOfBareRing tells that a transit key is given and not used yet.
 func warnOfBareRing(ctx context.Context, s *seal.Store, log *slog.Logger) {

@@ -12,7 +12,7 @@ import (
 // aboutState tells the driver what is known of the state and its locks.
 func aboutState(in Input, p *job.Params) {
 	p.ForceUnlock = in.Run.Spec.ForceUnlock
-	p.Place.Lineage = in.Place.Lineage
+	p.Place.Lineage, p.Place.Serial, p.Place.Store = in.Place.Lineage, in.Place.Serial, in.Place.StoreID
 	if in.Former == nil {
 		return
 	}

@@ -99,7 +99,7 @@ func (r *Reconciler) prepare(ctx context.Context, in Input) (prepared, error) {
 		Run: in.Run, Workspace: in.Workspace, Class: class, SecretName: secret, State: state,
 		Place: places.wanted, Former: places.former, FilesDigest: holds.files,
 	})
-	return prepared{Pod: p, content: holds, place: places.wanted}, nil
+	return prepared{Pod: p, content: holds, place: places.given()}, nil
 }
 
 // adopt makes the Workspace the owner of a Run that a person created.

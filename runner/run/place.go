@@ -18,6 +18,9 @@ func StateLies(w *v1alpha1.Workspace, finished []v1alpha1.Run) *v1alpha1.StatePl
 	if lies == nil && w.Status.Applied != nil {
 		lies = new(inputs.OwnPlace()) // applied by a release that knew of no other place
 	}
+	if lies != nil {
+		withApplied(lies, w.Status.Applied)
+	}
 	for i := range finished {
 		r := &finished[i]
 		if w.Status.Backend != nil && !News(w, r, w.Status.Backend.At) {
@@ -54,9 +57,7 @@ func found(r *v1alpha1.Run, before *v1alpha1.StatePlace) *v1alpha1.StatePlace {
 	if p == nil {
 		p = new(inputs.OwnPlace()) // launched by a release that knew of no other place
 	}
-	if p.Lineage == "" && before != nil && before.Digest == p.Digest {
-		p.Lineage = before.Lineage
-	}
+	inherit(p, before)
 	p.Run, p.At = r.Name, r.Status.FinishedAt.DeepCopy()
 	return p
 }
@@ -111,10 +112,10 @@ func (r *Reconciler) places(ctx context.Context, in Input) (places, error) {
 	}
 	migrate := in.Workspace.Spec.BackendChange == v1alpha1.BackendMigrate
 	switch same := in.Lies.Digest == wanted.Digest; {
-	case same && in.Workspace.Spec.BackendChange != v1alpha1.BackendForget:
-		wanted.Lineage = in.Lies.Lineage
-	case !same && migrate:
-		wanted.Lineage = in.Lies.Lineage
+	case same:
+		expect(&wanted, *in.Lies, in.Workspace.Spec.BackendChange)
+	case migrate:
+		expect(&wanted, *in.Lies, v1alpha1.BackendMigrate)
 		return places{wanted, in.Lies}, inputs.CheckPlace(ctx, r.Live, in.Workspace, *in.Lies)
 	}
 	return places{wanted: wanted}, nil

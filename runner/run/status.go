@@ -41,7 +41,7 @@ func fill(s *v1alpha1.RunStatus, result job.Result, at metav1.Time) {
 	s.OutputsDigest = result.OutputsDigest
 	s.StateSerial = result.StateSerial
 	if s.Backend != nil && result.StateLineage != "" {
-		s.Backend.Lineage = result.StateLineage
+		s.Backend.Lineage, s.Backend.Serial, s.Backend.StoreID = result.StateLineage, result.StateSerial, result.StoreID
 	}
 	if c := result.Changes; c != nil {
 		s.Changes = changes(*c)

@@ -38,6 +38,8 @@ func (r *Reconciler) act(ctx context.Context, in Input, d Decision) (released bo
 		return false, r.cancel(ctx, in.Active)
 	case Dismantle:
 		return r.dismantle(ctx, in, d)
+	case Adopt:
+		return false, r.adoptState(ctx, in)
 	case Dismiss:
 		return r.dismiss(ctx, in.Workspace)
 	case Release:
@@ -50,6 +52,9 @@ func (r *Reconciler) act(ctx context.Context, in Input, d Decision) (released bo
 
 // visible turns an error that users can do something about into what the Workspace says.
 func visible(d Decision, err error) (Decision, error) {
+	if held, ok := withoutState(err); ok {
+		return held, nil
+	}
 	blocked := Decision{Do: Wait, Blocked: true}
 	refusal, is := errors.AsType[*refusedError](err)
 	switch {
@@ -155,7 +160,7 @@ func (r *Reconciler) cancel(ctx context.Context, run *v1alpha1.Run) error {
 // Asking the state first means that a Workspace whose configuration never worked needs no Run to be deleted.
 func (r *Reconciler) dismantle(ctx context.Context, in Input, d Decision) (released bool, err error) {
 	if !abroad(in) {
-		gone, err := r.State.Forget(ctx, in.Workspace)
+		gone, err := r.State.Forget(ctx, Forgotten{in.Workspace, run.Expected(in.Lies), leftSerial(in)})
 		if err != nil {
 			return false, fmt.Errorf("%w: %w", errState, err)
 		}

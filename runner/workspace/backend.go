@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
@@ -45,7 +46,8 @@ func unlock(in Input) bool {
 // dismiss lets a Workspace go whose last Run has emptied its state. What the state service keeps of it goes too, but
 // for a state that was moved away: that is left, as a copy.
 func (r *Reconciler) dismiss(ctx context.Context, w *v1alpha1.Workspace) (released bool, err error) {
-	if _, err := r.State.Forget(ctx, w); err != nil {
+	_, err = r.State.Forget(ctx, Forgotten{Workspace: w})
+	if _, ok := errors.AsType[*MissingError](err); err != nil && !ok { // what is missing there was elsewhere
 		return false, fmt.Errorf("%w: %w", errState, err)
 	}
 	return true, r.release(ctx, w)

@@ -67,6 +67,8 @@ const (
 	Dismantle Do = "Dismantle"
 	// Dismiss lets the Workspace go whose state is empty, in a backend that can't be asked.
 	Dismiss Do = "Dismiss"
+	// Adopt does what the annotation says about a state that is missing.
+	Adopt Do = "Adopt"
 	// Release lets the Workspace go and keeps its state.
 	Release Do = "Release"
 )
@@ -93,8 +95,8 @@ type rule func(Input) (Decision, bool)
 
 // rules speak in order; the first that has an opinion wins. Adding a trigger is adding a line here.
 var rules = []rule{
-	deleting, inFlight, suspended, invalid, missing, unlockAsked, rerunAsked, inputsChanged, retryDue, scheduleDue,
-	emptied,
+	deleting, inFlight, suspended, invalid, missing, adoptAsked, adopted, unlockAsked, rerunAsked, restored, inputsChanged,
+	retryDue, scheduleDue, emptied,
 }
 
 // Next says which Run the Workspace needs now, or how long to wait. It reads nothing but its argument.
@@ -118,6 +120,9 @@ func deleting(in Input) (Decision, bool) {
 	}
 	if in.Workspace.Spec.DeletionPolicy == v1alpha1.DeletionOrphan {
 		return Decision{Do: Release}, true
+	}
+	if d, ok := adoptAsked(in); ok {
+		return d, true
 	}
 	return destroying(in), true
 }
@@ -155,7 +160,8 @@ func destroying(in Input) Decision {
 // destroyAgain tells whether there is a reason to try at once.
 func destroyAgain(in Input, last *v1alpha1.Run) bool {
 	edited := last.Status.WorkspaceGeneration < in.Workspace.Generation
-	return unlock(in) || rerun(in) || edited || succeeded(last) && !inVain(in) || refusedByTerraform(in, last)
+	return unlock(in) || rerun(in) || edited || adoptedSince(in, last) || succeeded(last) && !inVain(in) ||
+		refusedByTerraform(in, last)
 }
 
 // refusedByTerraform tells whether the engine refused what the destruction was given, and what was applied last is still to be

@@ -21,6 +21,9 @@ func summarize(in Input, d Decision) {
 	s := &in.Workspace.Status
 	s.ObservedGeneration = in.Workspace.Generation
 	history(in, s)
+	if d.Do == Adopt {
+		unexpect(in)
+	}
 	if d.Do == Dismantle {
 		s.LastRerun = rerunKey(in.Workspace) // a rerun of a Workspace that is being deleted is another try to destroy
 	}
@@ -48,6 +51,9 @@ func history(in Input, s *v1alpha1.WorkspaceStatus) {
 		}
 	}
 	s.Backend = in.Lies
+	if in.Last != nil {
+		s.UID = string(in.Workspace.UID)
+	}
 	if n := len(in.Finished); n > 0 {
 		s.LastRun = lastRun(&in.Finished[n-1])
 		s.Sequence = max(s.Sequence, in.Finished[n-1].Status.Sequence)
@@ -69,7 +75,11 @@ func remember(in Input, s *v1alpha1.WorkspaceStatus, r *v1alpha1.Run) {
 	}
 	if applied(r) && Tells(r) && (s.Applied == nil || run.News(in.Workspace, r, &s.Applied.At)) {
 		s.Applied = &v1alpha1.Applied{
-			Run: r.Name, InputsDigest: r.Status.InputsDigest, FilesDigest: r.Status.FilesDigest, At: *r.Status.FinishedAt, StateSerial: serial(r, s.Applied),
+			Run: r.Name, InputsDigest: r.Status.InputsDigest, FilesDigest: r.Status.FilesDigest, At: *r.Status.FinishedAt,
+			StateSerial: serial(r, s.Applied),
+		}
+		if b := r.Status.Backend; b != nil {
+			s.Applied.Lineage, s.Applied.StoreID = b.Lineage, b.StoreID
 		}
 	}
 }
@@ -198,7 +208,7 @@ func unanswered(d Decision) bool { return d.Do == Create || d.Reason == v1alpha1
 // blocked: something stands in the way that has nothing to do with how the last Run ended.
 func blocked(in Input, d Decision) bool {
 	switch {
-	case d.Blocked:
+	case d.Blocked, d.Reason == string(job.StateMissing):
 		return true
 	case d.Reason == v1alpha1.ReasonSuspended:
 		return in.Last == nil && in.Workspace.Status.Applied == nil
@@ -311,7 +321,14 @@ func nextRunTime(in Input, d Decision) *metav1.Time {
 
 // until is how long to wait before looking again; zero for until something changes.
 func until(in Input, d Decision) time.Duration {
-	if d.Do != Wait || in.Active != nil || d.At.IsZero() {
+	switch {
+	case d.Do == Adopt:
+		return time.Millisecond // nothing else wakes it
+	case d.Do != Wait || in.Active != nil:
+		return 0
+	case d.At.IsZero() && d.Reason == string(job.StateMissing):
+		return heldPatience
+	case d.At.IsZero():
 		return 0
 	}
 	return max(d.At.Sub(in.Now), time.Millisecond)

@@ -260,7 +260,7 @@ func TestSummarize_WhatRunsSaidOutlivesThem(t *testing.T) {
 		Backend: &v1alpha1.StatePlace{
 			Type: job.OwnBackend, Digest: job.OwnBackend, Run: "t", At: new(metav1.NewTime(hour.Add(time.Minute))),
 		},
-		LastScheduleTime: new(metav1.NewTime(hour)), LastRerun: "2", Failures: 3,
+		LastScheduleTime: new(metav1.NewTime(hour)), LastRerun: "2", Failures: 3, UID: "uid-of-vpn",
 	}
 	if diff := cmp.Diff(want, w); diff != "" {
 		t.Error(diff)

@@ -27,8 +27,11 @@ import (
 type State interface {
 	// Outputs are the newest outputs of a Workspace; empty when there are none yet.
 	Outputs(ctx context.Context, namespace, workspace string) (map[string]job.Output, error)
-	// Forget removes a Workspace's state when nothing is left in it, and tells whether it is gone.
-	Forget(ctx context.Context, w *v1alpha1.Workspace) (gone bool, err error)
+	// Forget removes a Workspace's state when nothing is left in it, and tells whether it is gone. A *MissingError says
+	// that there should be one.
+	Forget(ctx context.Context, f Forgotten) (gone bool, err error)
+	// Adopt takes over the state that was kept for another UID; a *RefusedError says why not.
+	Adopt(ctx context.Context, w *v1alpha1.Workspace, from string) error
 }
 
 // Reconciler handles Workspaces. It holds collaborators only.

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,10 @@ var (
 	ErrNotFound = errors.New("the state service has none")
 	// ErrInUse is returned for a Workspace whose state still has resources or is locked.
 	ErrInUse = errors.New("the workspace's state is in use")
+	// ErrMissing is returned where a state should be that isn't there; what the service says is for people.
+	ErrMissing = errors.New("the state is missing")
+	// ErrInvalid is returned for what the service can't make sense of.
+	ErrInvalid = errors.New("the request is invalid")
 	// ErrUnavailable is returned when the service can't be reached or can't answer now; the call may be repeated.
 	ErrUnavailable = errors.New("the state service is unavailable")
 	// ErrDenied is returned when the service doesn't know or doesn't trust the caller.
@@ -84,11 +89,45 @@ func (c *Client) Outputs(ctx context.Context, namespace, name string) (map[strin
 	return outputs, nil
 }
 
-// DeleteWorkspace removes all that is kept of a destroyed Workspace. That nothing is kept is not an error.
-func (c *Client) DeleteWorkspace(ctx context.Context, namespace, name, uid string) error {
-	path := workspacePath(namespace, name) + "?uid=" + url.QueryEscape(uid)
-	if _, err := c.call(ctx, http.MethodDelete, path); err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("removing the state of %s/%s: %w", namespace, name, err)
+// Removal asks for all that is kept of a Workspace to go.
+type Removal struct {
+	Workspace
+	// Want is what its last Run left, and Destroyed the serial that a destruction left which ended well, 0 for none.
+	Want      job.Expected
+	Destroyed int64
+}
+
+// DeleteWorkspace removes all that is kept of a destroyed Workspace. That nothing is kept is not an error, unless
+// something should be.
+func (c *Client) DeleteWorkspace(ctx context.Context, r Removal) error {
+	query := url.Values{"uid": {r.UID}}
+	if r.Destroyed > 0 {
+		query.Set("destroyed", strconv.FormatInt(r.Destroyed, 10))
+	}
+	_, err := c.callExpecting(ctx, request{
+		method: http.MethodDelete, path: workspacePath(r.Namespace, r.Name) + "?" + query.Encode(), want: r.Want,
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("removing the state of %s/%s: %w", r.Namespace, r.Name, err)
+	}
+	return nil
+}
+
+// RefusedError is returned for what the service won't do, with its reason, for people.
+type RefusedError struct{ Text string }
+
+// Error implements error.
+func (e *RefusedError) Error() string { return e.Text }
+
+// Adopt has a Workspace take over the state of another UID, or says why not: *RefusedError.
+func (c *Client) Adopt(ctx context.Context, w Workspace, from string) error {
+	query := url.Values{"uid": {w.UID}, "from": {from}}
+	body, err := c.call(ctx, http.MethodPost, workspacePath(w.Namespace, w.Name)+"/adopt?"+query.Encode())
+	if errors.Is(err, ErrInUse) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) {
+		return &RefusedError{said(http.StatusBadRequest, body)}
+	}
+	if err != nil {
+		return fmt.Errorf("taking over the state of UID %s: %w", from, err)
 	}
 	return nil
 }
@@ -159,11 +198,24 @@ func workspacePath(namespace, name string) string {
 }
 
 func (c *Client) call(ctx context.Context, method, path string) ([]byte, error) {
+	return c.callExpecting(ctx, request{method: method, path: path})
+}
+
+// request is one to the service.
+type request struct {
+	method, path string
+	want         job.Expected
+}
+
+func (c *Client) callExpecting(ctx context.Context, r request) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, nil)
+	req, err := http.NewRequestWithContext(ctx, r.method, c.URL+r.path, nil)
 	if err != nil {
 		return nil, fmt.Errorf("building the request: %w", err)
+	}
+	if want := r.want.String(); want != "" {
+		req.Header.Set(job.ExpectedHeader, want)
 	}
 	token, err := os.ReadFile(c.TokenFile)
 	if err != nil {
@@ -214,17 +266,14 @@ func (c *Client) roundTripper() (http.RoundTripper, error) {
 
 // judge turns a status into an error.
 func judge(status int, body []byte) error {
-	var told struct {
-		Error string `json:"error"`
-	}
-	if status == http.StatusOK {
-		return nil
-	}
-	if json.Unmarshal(body, &told) != nil || told.Error == "" {
-		told.Error = http.StatusText(status)
-	}
 	kind := ErrUnavailable
 	switch status {
+	case http.StatusOK:
+		return nil
+	case http.StatusPreconditionFailed:
+		return &MissingError{said(status, body)}
+	case http.StatusBadRequest:
+		kind = ErrInvalid
 	case http.StatusNotFound:
 		kind = ErrNotFound
 	case http.StatusConflict:
@@ -232,5 +281,25 @@ func judge(status int, body []byte) error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		kind = ErrDenied
 	}
-	return fmt.Errorf("%w: %d: %s", kind, status, told.Error)
+	return fmt.Errorf("%w: %d: %s", kind, status, said(status, body))
 }
+
+// said is what the service says of a status.
+func said(status int, body []byte) string {
+	var told struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(body, &told) != nil || told.Error == "" {
+		return http.StatusText(status)
+	}
+	return told.Error
+}
+
+// MissingError is ErrMissing in the service's own words.
+type MissingError struct{ Text string }
+
+// Error implements error.
+func (m *MissingError) Error() string { return m.Text }
+
+// Is makes it an ErrMissing.
+func (*MissingError) Is(target error) bool { return target == ErrMissing }

@@ -88,7 +88,7 @@ func TestStatuses(t *testing.T) {
 		if _, err := c.Outputs(t.Context(), "ns", "vpn"); !errors.Is(err, want.outputs) {
 			t.Errorf("outputs, %d: got %v, want %v", status, err, want.outputs)
 		}
-		if err := c.DeleteWorkspace(t.Context(), "ns", "vpn", "u"); !errors.Is(err, want.del) {
+		if err := c.DeleteWorkspace(t.Context(), Removal{Workspace: Workspace{"ns", "vpn", "u"}}); !errors.Is(err, want.del) {
 			t.Errorf("delete, %d: got %v, want %v", status, err, want.del)
 		}
 	}
@@ -100,7 +100,7 @@ func TestDeleteWorkspaceNamesTheUID(t *testing.T) {
 			t.Errorf("got %s %s", r.Method, r.RequestURI)
 		}
 	})
-	if err := c.DeleteWorkspace(t.Context(), "ns", "vpn", "a/b"); err != nil {
+	if err := c.DeleteWorkspace(t.Context(), Removal{Workspace: Workspace{"ns", "vpn", "a/b"}}); err != nil {
 		t.Error(err)
 	}
 }

@@ -12,10 +12,13 @@
 //	workspaces/<name>/state/repair          POST Repair: state.Repaired
 //	workspaces/<name>/state/unsaved         GET: UnsavedStates
 //	workspaces/<name>/state/unsaved/<id>    GET: that state, as gzip packs it; DELETE ?why=: it needn't be stored
+//	workspaces/<name>/state/adopt           POST Adoption
 //	workspaces/<name>/lock                  GET: state.LockStatus; DELETE ?id=&why=: Released
 //	runs/<name>/log                         GET ?after=&until=: the whole, or the part between two ends
 //	runs/<name>/log/end                     GET: LogEnd
 //	runs/<name>/{plan,plan.json,plan.txt}   GET
+//	states                                  GET: Orphans; below Prefix itself those of all namespaces
+//	states/<uid>, .../versions, .../versions/<n>   GET: as of a Workspace
 //
 // Whatever fails is answered with a Kubernetes Status.
 package people
@@ -69,6 +72,16 @@ type Repair struct {
 
 // ReasonDamaged is the reason of the Status that says that a state, its lock or its outputs can't be read.
 const ReasonDamaged = "StateDamaged"
+// Adoption says which UID's state a Workspace takes over; state.AdoptNone for none.
+type Adoption struct {
+	From string `json:"from"`
+	Why  string `json:"why,omitempty"`
+}
+
+// Orphans are states that no Workspace owns.
+type Orphans struct {
+	Orphans []state.Kept `json:"orphans"`
+}
 
 // Released tells whom a lock was taken from: nobody when it was free.
 type Released struct {
@@ -85,6 +98,19 @@ func WorkspacePath(namespace, name string) string { return path(namespace, "work
 
 // RunPath is where what belongs to a Run is served.
 func RunPath(namespace, name string) string { return path(namespace, "runs", name) }
+
+// StatesPath is where the states that no Workspace owns are served; those of all namespaces for an empty one.
+func StatesPath(namespace string) string {
+	if namespace == "" {
+		return Prefix + "/states"
+	}
+	return Prefix + "/namespaces/" + url.PathEscape(namespace) + "/states"
+}
+
+// StatePath is where what is kept of a UID is served.
+func StatePath(namespace, uid string) string {
+	return StatesPath(namespace) + "/" + url.PathEscape(uid)
+}
 
 func path(namespace, kind, name string) string {
 	return Prefix + "/namespaces/" + url.PathEscape(namespace) + "/" + kind + "/" + url.PathEscape(name)

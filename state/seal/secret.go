@@ -3,6 +3,7 @@ package seal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,10 +20,16 @@ type SecretRing struct {
 	Secret client.ObjectKey
 }
 
-var _ Ring = SecretRing{}
+var (
+	_ Ring             = SecretRing{}
+	_ state.KnownStore = SecretRing{}
+)
 
-// ringKey is the Secret's key that holds the key ring.
-const ringKey = "keyset.json"
+// The Secret's keys: the key ring, and the ID of the store that it is used with.
+const (
+	ringKey    = "keyset.json"
+	storeIDKey = "store-id"
+)
 
 // Load implements Ring. A Secret without a key ring is one that is still to be filled.
 func (r SecretRing) Load(ctx context.Context) ([]byte, error) {
@@ -68,6 +75,27 @@ func (r SecretRing) Create(ctx context.Context, ring []byte) error {
 	return nil
 }
 
+// StoreID implements state.KnownStore.
+func (r SecretRing) StoreID(ctx context.Context) (string, error) {
+	secret, err := r.get(ctx)
+	if errors.Is(err, state.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return string(secret.Data[storeIDKey]), nil
+}
+
+// SetStoreID implements state.KnownStore.
+func (r SecretRing) SetStoreID(ctx context.Context, id string) error {
+	secret, err := r.get(ctx)
+	if err != nil {
+		return err
+	}
+	return r.update(ctx, secret, storeIDKey, []byte(id))
+}
+
 func (r SecretRing) fill(ctx context.Context, ring []byte) error {
 	secret, err := r.get(ctx)
 	if err != nil {
@@ -76,7 +104,7 @@ func (r SecretRing) fill(ctx context.Context, ring []byte) error {
 	if len(secret.Data[ringKey]) > 0 {
 		return state.ErrExists
 	}
-	return r.update(ctx, secret, ring)
+	return r.update(ctx, secret, ringKey, ring)
 }
 
 // Replace implements Ring.
@@ -88,15 +116,15 @@ func (r SecretRing) Replace(ctx context.Context, old, next []byte) error {
 	if !bytes.Equal(secret.Data[ringKey], old) {
 		return ErrMoved
 	}
-	return r.update(ctx, secret, next)
+	return r.update(ctx, secret, ringKey, next)
 }
 
 // update carries the resource version that was read, so of two at once one gets ErrMoved.
-func (r SecretRing) update(ctx context.Context, secret *corev1.Secret, ring []byte) error {
+func (r SecretRing) update(ctx context.Context, secret *corev1.Secret, key string, value []byte) error {
 	if secret.Data == nil {
 		secret.Data = map[string][]byte{}
 	}
-	secret.Data[ringKey] = ring
+	secret.Data[key] = value
 	err := r.Client.Update(ctx, secret)
 	if apierrors.IsConflict(err) {
 		return ErrMoved

@@ -52,6 +52,9 @@ func answerTo(err error) answer {
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return answerError(http.StatusRequestEntityTooLarge, err.Error())
 	}
+	if missing, ok := errors.AsType[*state.MissingError](err); ok {
+		return answerRefusal(http.StatusPreconditionFailed, refusal{Error: missing.Text, Reason: string(job.StateMissing)})
+	}
 	if locked, ok := errors.AsType[*state.LockedError](err); ok && !errors.Is(err, state.ErrNotHolder) {
 		return answerError(http.StatusConflict, locked.Error())
 	}

@@ -11,6 +11,8 @@ import (
 	"io"
 	"net/http"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/state"
 )
@@ -18,7 +20,8 @@ import (
 // call is a request by somebody who may make it.
 type call struct {
 	id   Identity
-	uid  string // of the Workspace
+	uid  string                    // of the Workspace
+	user authenticationv1.UserInfo // a person's
 	r    *http.Request
 	body []byte
 	// told is what the handler adds to the audit's line.
@@ -52,7 +55,11 @@ func (s *Server) getState(ctx context.Context, c call) (answer, error) {
 	if err := s.Service.NoneUnsaved(ctx, c.uid); err != nil {
 		return answer{}, err
 	}
-	v, data, err := s.Service.Newest(ctx, c.uid)
+	want, err := c.expected()
+	if err != nil {
+		return answer{}, err
+	}
+	v, data, err := s.Service.NewestExpected(ctx, c.owner(), want)
 	if errors.Is(err, state.ErrNotFound) {
 		return answer{status: http.StatusNoContent}, nil
 	}
@@ -61,6 +68,9 @@ func (s *Server) getState(ctx context.Context, c call) (answer, error) {
 
 func (s *Server) postState(ctx context.Context, c call) (answer, error) {
 	if err := checkMD5(c.r.Header.Get("Content-MD5"), c.body); err != nil {
+		return answer{}, err
+	}
+	if err := s.Service.Claim(ctx, c.owner()); err != nil {
 		return answer{}, err
 	}
 	claim := state.Claim{Holder: c.id.holder(), LockID: c.r.URL.Query().Get("ID")}
@@ -143,10 +153,6 @@ func (s *Server) putResult(ctx context.Context, c call) (answer, error) {
 	}
 	s.archiveBeside(ctx, c, job.PartResult)
 	return done, nil
-}
-
-func (s *Server) deleteWorkspace(ctx context.Context, c call) (answer, error) {
-	return done, s.Service.Purge(ctx, c.r.URL.Query().Get("uid"))
 }
 
 // checkMD5 refuses a body that was damaged on its way; a missing checksum is fine.

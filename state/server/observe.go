@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
 type metrics struct {
@@ -63,6 +65,9 @@ func (s *Server) facing(f face, rt route) http.Handler {
 		a, err := s.survive(ctx, rt, func() (answer, error) { return f.serve(ctx, rt, w, &c) })
 		if err != nil {
 			a = f.refuse(err)
+		}
+		if id := s.Service.StoreID; id != "" {
+			w.Header().Set(job.StoreHeader, id)
 		}
 		sent, broken := writeAnswer(w, a)
 		took := s.Clock.Since(began)

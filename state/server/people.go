@@ -73,23 +73,35 @@ var personRoutes = []personRoute{
 // handlePeople serves what the API server passes on.
 func (s *Server) handlePeople(mux *http.ServeMux) {
 	for _, p := range slices.Concat(personRoutes, personUnsavedRoutes) {
-		mux.Handle(p.pattern, s.facing(
-			face{
-				serve: func(ctx context.Context, rt route, w http.ResponseWriter, c *call) (answer, error) {
-					if err := s.admit(ctx, c, p.needs); err != nil {
-						return answer{}, err
-					}
-					if err := s.readBody(ctx, w, c, rt.maxBody); err != nil {
-						return answer{}, err
-					}
-					return s.handle(ctx, rt, c)
-				},
-				refuse: refusePerson,
-			},
-			route{name: p.name, action: p.action, pattern: p.pattern, timeout: p.timeout, maxBody: p.maxBody, handle: p.handle},
-		))
+		s.handlePerson(mux, p, s.admit)
+	}
+	for _, p := range keptRoutes {
+		s.handlePerson(mux, p.personRoute, func(ctx context.Context, c *call, needs []right) error {
+			return p.admit(s, ctx, c, needs)
+		})
 	}
 	handleDiscovery(mux)
+}
+
+// handlePerson serves a route for who is admitted.
+func (s *Server) handlePerson(
+	mux *http.ServeMux, p personRoute, admit func(ctx context.Context, c *call, needs []right) error,
+) {
+	mux.Handle(p.pattern, s.facing(
+		face{
+			serve: func(ctx context.Context, rt route, w http.ResponseWriter, c *call) (answer, error) {
+				if err := admit(ctx, c, p.needs); err != nil {
+					return answer{}, err
+				}
+				if err := s.readBody(ctx, w, c, rt.maxBody); err != nil {
+					return answer{}, err
+				}
+				return s.handle(ctx, rt, c)
+			},
+			refuse: refusePerson,
+		},
+		route{name: p.name, action: p.action, pattern: p.pattern, timeout: p.timeout, maxBody: p.maxBody, handle: p.handle},
+	))
 }
 
 // admit finds out who is calling and whether they may before it tells whether there is such a thing at all.
@@ -98,7 +110,7 @@ func (s *Server) admit(ctx context.Context, c *call, needs []right) error {
 	if err != nil {
 		return err
 	}
-	c.id = Identity{Person: user.Username, Groups: user.Groups}
+	c.id, c.user = Identity{Person: user.Username, Groups: user.Groups}, user
 	namespace, run := c.r.PathValue("namespace"), c.r.PathValue("run")
 	for _, need := range needs {
 		name := c.r.PathValue("name")
@@ -125,6 +137,7 @@ var reasons = map[int]metav1.StatusReason{
 	http.StatusUnauthorized:          metav1.StatusReasonUnauthorized,
 	http.StatusForbidden:             metav1.StatusReasonForbidden,
 	http.StatusNotFound:              metav1.StatusReasonNotFound,
+	http.StatusPreconditionFailed:    metav1.StatusReasonConflict,
 	http.StatusConflict:              metav1.StatusReasonConflict,
 	http.StatusRequestEntityTooLarge: metav1.StatusReasonRequestEntityTooLarge,
 	http.StatusInternalServerError:   metav1.StatusReasonInternalError,

@@ -47,6 +47,9 @@ func (s *Server) push(ctx context.Context, c call) (answer, error) {
 		}
 	}
 	v, err := s.Service.Push(ctx, c.uid, state.Pushed{By: by, Data: c.body, Force: force})
+	if err == nil {
+		err = s.Service.Register(ctx, c.owner())
+	}
 	return answerVersion(v, err)
 }
 

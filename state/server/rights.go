@@ -6,6 +6,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
@@ -13,6 +14,7 @@ import (
 )
 
 // +kubebuilder:rbac:groups=authorization.k8s.io,resources=subjectaccessreviews,verbs=create
+// +kubebuilder:rbac:groups=plumbline.dev,resources=workspaces,verbs=list
 
 // right is what RBAC grants, in the group of Workspaces and Runs.
 type right struct{ resource, subresource, verb string }
@@ -29,6 +31,8 @@ type People interface {
 	May(ctx context.Context, user authenticationv1.UserInfo, a Asked) error
 	// WorkspaceOfRun returns the name of the Workspace that a Run is of.
 	WorkspaceOfRun(ctx context.Context, namespace, run string) (string, error)
+	// WorkspaceUIDs are those of the Workspaces of a namespace, or of all if that is empty.
+	WorkspaceUIDs(ctx context.Context, namespace string) (map[string]bool, error)
 }
 
 var _ People = (*Cluster)(nil)
@@ -68,4 +72,18 @@ func (c *Cluster) WorkspaceOfRun(ctx context.Context, namespace, name string) (s
 		return "", fmt.Errorf("reading run: %w", err)
 	}
 	return run.Spec.WorkspaceName, nil
+}
+
+// WorkspaceUIDs implements People.
+func (c *Cluster) WorkspaceUIDs(ctx context.Context, namespace string) (map[string]bool, error) {
+	var list metav1.PartialObjectMetadataList
+	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("WorkspaceList"))
+	if err := c.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		return nil, fmt.Errorf("listing workspaces: %w", err)
+	}
+	uids := make(map[string]bool, len(list.Items))
+	for i := range list.Items {
+		uids[string(list.Items[i].UID)] = true
+	}
+	return uids, nil
 }

@@ -145,13 +145,12 @@ var routes = []route{
 		bigTimeout, maxState, (*Server).putOutputs},
 	{"result_put", "report result", "PUT " + workspacePath + "/runs/{run}/result", finishes,
 		requestTimeout, maxSmall, (*Server).putResult},
-	{"workspace_delete", "erase", "DELETE " + workspacePath, controls, bigTimeout, 0, (*Server).deleteWorkspace},
 }
 
 // Handler serves the API.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for _, r := range slices.Concat(routes, manageRoutes, archiveRoutes, unsavedRoutes) {
+	for _, r := range slices.Concat(routes, manageRoutes, ownerRoutes, archiveRoutes, unsavedRoutes) {
 		mux.Handle(r.pattern, s.observed(r))
 	}
 	if s.FrontProxy != nil {

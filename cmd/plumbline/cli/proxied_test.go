@@ -96,6 +96,10 @@ func (cluster) WorkspaceUID(_ context.Context, _, name string) (string, error) {
 
 func (cluster) Gone(context.Context, state.Holder) (bool, error) { return false, nil }
 
+func (cluster) WorkspaceUIDs(context.Context, string) (map[string]bool, error) {
+	return map[string]bool{"uid": true}, nil
+}
+
 // proxied is an API server of which the part for people is a state server behind a front proxy.
 func proxied(t *testing.T) (*api, *state.Service) {
 	t.Helper()
