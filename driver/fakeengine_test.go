@@ -37,6 +37,8 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case driver:
 		beDriver(config)
+	case os.Getenv(reapVariable) != "":
+		os.Exit(beReaped(os.Getenv(reapVariable)))
 	case strings.HasPrefix(filepath.Base(os.Args[0]), providerPrefix):
 		// A provider that hangs. Whoever listens for signals is never taken for deadlocked by the runtime.
 		_ = interrupted()

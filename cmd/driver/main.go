@@ -18,6 +18,13 @@ import (
 )
 
 func main() {
+	if os.Getpid() == 1 {
+		status, err := driver.Reap(os.Args, os.Environ())
+		if err != nil {
+			fmt.Fprintln(os.Stderr, errors.Join(err, driver.Refuse(driver.PodPaths(), err)))
+		}
+		os.Exit(status)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	driver.KeepOnWithoutOutput()
