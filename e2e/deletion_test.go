@@ -3,10 +3,12 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
@@ -44,6 +46,44 @@ func TestOrphan(t *testing.T) {
 	s.AwaitGone(t, w)
 	if s.Things(t)["x"] != "1" {
 		t.Error("the infrastructure is gone")
+	}
+}
+
+// TestForegroundDeletion, as Argo CD deletes, of several Workspaces whose history is collected meanwhile, and beside it
+// the other two cascades: everything is destroyed once, and they all go.
+func TestForegroundDeletion(t *testing.T) {
+	t.Parallel()
+	s := suite.NewSpace(t)
+	cascades := []metav1.DeletionPropagation{
+		metav1.DeletePropagationForeground, metav1.DeletePropagationForeground, metav1.DeletePropagationForeground,
+		metav1.DeletePropagationForeground, metav1.DeletePropagationBackground, metav1.DeletePropagationOrphan,
+	}
+	var all []*v1alpha1.Workspace
+	for i := range cascades {
+		name := fmt.Sprintf("w%d", i)
+		w := s.Workspace(name, map[string]string{"main.tf": s.Provider() + kit.Thing(name, "1")})
+		s.Create(t, w)
+		all = append(all, w)
+	}
+	for _, again := range []string{"1", "2"} {
+		for _, w := range all {
+			s.AwaitReady(t, w)
+			s.Rerun(t, w, again)
+		}
+		for _, w := range all {
+			kit.Await(t, s, w, func(w *v1alpha1.Workspace) bool { return kit.Ready(w) && w.Status.LastRerun == again })
+		}
+	}
+	for i, w := range all {
+		if err := s.Delete(t.Context(), w, client.PropagationPolicy(cascades[i])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, w := range all {
+		s.AwaitGone(t, w)
+	}
+	if things, n := s.Things(t), s.Begun(t, cloud.Delete); len(things) > 0 || n != len(all) {
+		t.Errorf("%d deletions were begun for %d Workspaces; left behind: %v", n, len(all), things)
 	}
 }
 

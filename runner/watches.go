@@ -11,6 +11,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -48,7 +49,18 @@ func indexes(ctx context.Context, mgr manager.Manager) error {
 
 // asked lets through what people write and not the status that the controller itself writes.
 var asked = builder.WithPredicates(
-	predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
+	predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, collected))
+
+// collected lets through that the garbage collector takes its finalizer off a Workspace that is being deleted.
+var collected = predicate.Funcs{
+	CreateFunc:  func(event.CreateEvent) bool { return false },
+	DeleteFunc:  func(event.DeleteEvent) bool { return false },
+	GenericFunc: func(event.GenericEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectNew.GetDeletionTimestamp() != nil &&
+			!slices.Equal(e.ObjectOld.GetFinalizers(), e.ObjectNew.GetFinalizers())
+	},
+}
 
 // watchInputs begins a controller that works by Workspace: it looks again when a Run of the Workspace, its RunnerClass,
 // or a Secret or ConfigMap that it refers to has changed.

@@ -209,6 +209,9 @@ func (r *Reconciler) owns(ctx context.Context, w *v1alpha1.Workspace, name strin
 	if err != nil {
 		return false, fmt.Errorf("reading Secret %q: %w", name, err)
 	}
+	if w.DeletionTimestamp != nil && metav1.GetControllerOf(&s) == nil && s.Labels[LabelInputs] == "true" {
+		return true, nil // cascade=orphan has taken the owner off it; that it holds what it should the driver checks
+	}
 	if !metav1.IsControlledBy(&s, w) {
 		return false, fmt.Errorf("using Secret %q: %w", name, errNotOurs)
 	}

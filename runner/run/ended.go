@@ -85,8 +85,12 @@ func News(w *v1alpha1.Workspace, r *v1alpha1.Run, from *metav1.Time) bool {
 	return from == nil || !r.Status.FinishedAt.Before(from)
 }
 
-// Foreign tells whether a Run belongs to an earlier Workspace of the same name.
+// Foreign tells whether a Run belongs to an earlier Workspace of the same name. One that was launched had an owner,
+// which a deletion that leaves the dependents has taken off it.
 func Foreign(w *v1alpha1.Workspace, r *v1alpha1.Run) bool {
+	if len(r.OwnerReferences) == 0 && r.Status.StartedAt != nil && r.CreationTimestamp.Before(&w.CreationTimestamp) {
+		return true
+	}
 	for _, o := range r.OwnerReferences {
 		if o.Kind == "Workspace" && o.UID != w.UID {
 			return true

@@ -180,6 +180,9 @@ func (r *Reconciler) dismantle(ctx context.Context, in Input, d Decision) (relea
 }
 
 func (r *Reconciler) release(ctx context.Context, w *v1alpha1.Workspace) error {
+	if err := r.leftovers(ctx, w); err != nil {
+		return err
+	}
 	before := w.DeepCopy()
 	controllerutil.RemoveFinalizer(w, v1alpha1.Finalizer)
 	from := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})

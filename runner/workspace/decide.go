@@ -79,6 +79,8 @@ type Decision struct {
 	Operation v1alpha1.Operation
 	Trigger   v1alpha1.Trigger
 	Attempt   int32
+	// Again is when to look again though nothing is seen to happen; zero for not by time alone.
+	Again time.Duration
 	// Unlock is the ID of a lock that the Run is to release first; empty for none.
 	Unlock string
 	// At is when time alone asks for the next step; zero for never.
@@ -122,6 +124,9 @@ func deleting(in Input) (Decision, bool) {
 		return Decision{Do: Release}, true
 	}
 	if d, ok := adoptAsked(in); ok {
+		return d, true
+	}
+	if d, is := collecting(in); is {
 		return d, true
 	}
 	return destroying(in), true
@@ -211,16 +216,6 @@ func inVain(in Input) bool {
 		well++
 	}
 	return well == 2
-}
-
-// destroyed is the newest finished Run that a deletion asked for.
-func destroyed(in Input) *v1alpha1.Run {
-	for i := len(in.Finished) - 1; i >= 0; i-- {
-		if in.Finished[i].Spec.Trigger.Kind == v1alpha1.TriggerDeletion {
-			return &in.Finished[i]
-		}
-	}
-	return nil
 }
 
 func inFlight(in Input) (Decision, bool) {

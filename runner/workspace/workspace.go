@@ -86,7 +86,7 @@ func (r *Reconciler) conclude(ctx context.Context, in Input, d Decision, acted e
 	if acted != nil {
 		return 0, acted
 	}
-	again := soonest(until(in, d), in.Delivery.Again)
+	again := soonest(soonest(until(in, d), d.Again), in.Delivery.Again)
 	if in.Active == nil && (d.Do == Wait || d.Do == Create) {
 		prunable, err := r.prune(ctx, in)
 		return soonest(again, prunable), err
