@@ -12,6 +12,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,7 @@ type Paths struct {
 	Termination string // termination message
 	Temp        string // folder for what is neither the user's nor Terraform's
 	Engines     string // folder of the engine's binary
+	Cgroup      string // the container's own cgroup; the usual place when empty
 	// Backend and FormerBackend are the folders of backends' secret arguments.
 	Backend, FormerBackend string
 }
@@ -101,6 +103,7 @@ type run struct {
 	trusted []byte
 	access  access
 	states  stateEngine
+	memory  memory
 	// shipper archives the log.
 	shipper *shipper
 	stderr  *tail
@@ -132,6 +135,7 @@ func Run(ctx context.Context, cfg Config) job.Result {
 	stdout := newOutlet(cfg.Stdout, outletPatience)
 	defer stdout.close()
 	r.log = &logWriter{out: stdout, archive: r.shipper}
+	r.memory.root = cmp.Or(cfg.Paths.Cgroup, cgroupRoot)
 	r.listen()
 	r.began = r.Clock.Now()
 	defer r.leaveWord(ctx)()

@@ -31,6 +31,9 @@ func (r *run) terraformEnv() (map[string]string, error) {
 		"TMPDIR":             r.Paths.Temp,
 		"CHECKPOINT_DISABLE": "1", // no call home for newer versions
 	}
+	if limit := r.memory.goLimit(); limit != "" {
+		env["GOMEMLIMIT"] = limit
+	}
 	given := collected{values: map[string]string{}, from: map[string]string{}}
 	for _, name := range r.Params.PassEnv {
 		if value, ok := r.LookupEnv(name); ok {

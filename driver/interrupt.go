@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -13,15 +14,13 @@ import (
 // all the same. Then the whole process group goes.
 func (r *run) interruptible(ctx context.Context, engine func() error) error {
 	out := make(chan struct{})
-	climbed := make(chan struct{})
-	go func() {
-		defer close(climbed)
-		r.climb(ctx, out)
-	}()
+	var watchers sync.WaitGroup
+	watchers.Go(func() { r.climb(ctx, out) })
+	watchers.Go(func() { r.memory.guard(out, r.log) })
 	err := engine()
 	r.stderr.flush()
 	close(out)
-	<-climbed
+	watchers.Wait()
 	r.left = r.left || killed(err)
 	return err
 }

@@ -28,7 +28,9 @@ func Reap(argv, env []string) (status int, err error) {
 	}
 	go func() {
 		for s := range signals {
-			_ = syscall.Kill(child, s.(syscall.Signal)) //nolint:forcetypeassert // there are no others on this system
+			if number, ok := s.(syscall.Signal); ok {
+				_ = syscall.Kill(child, number) // gone already is as good
+			}
 		}
 	}()
 	return waitFor(child)

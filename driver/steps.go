@@ -100,14 +100,18 @@ func (r *run) attempt(ctx context.Context, u unit, p *pace) error {
 	if !u.after {
 		defer r.guarded(p.cancel)()
 	}
-	before := oomKills(cgroupRoot)
+	kills := func() int { return oomKills(r.memory.root) + r.memory.kills() }
+	before := kills()
 	err := u.do(r, paced, p)
+	cause := err
 	if f := r.stateMissing(); f != nil {
 		err = f
 	}
 	if err != nil {
 		f := r.failed(paced, err, p.step())
-		f.class = outOfMemory(f.class, oomKills(cgroupRoot)-before)
+		if f.class = outOfMemory(f.class, kills()-before); f.class == job.OOMKilled {
+			f.message = r.memory.message(f.message, killed(cause))
+		}
 		p.fail(f.class)
 		err = f
 	}

@@ -88,7 +88,7 @@ func failure(p *corev1.Pod, t *corev1.ContainerStateTerminated, o Outcome) (job.
 	case o.Result != nil:
 		return o.Class, o.Message
 	case t != nil && t.Reason == "OOMKilled":
-		return job.OOMKilled, "the runner's container ran out of memory: raise spec.podTemplate.resources.limits.memory"
+		return job.OOMKilled, outOfMemory(p)
 	case p.Status.Reason == "NodeLost":
 		return job.PodLost, "the Pod's node was lost"
 	case p.DeletionTimestamp != nil:
@@ -233,4 +233,16 @@ func text(reason, message string) string {
 		return message
 	}
 	return reason + ": " + message
+}
+
+// outOfMemory is about a container that the kernel has ended as a whole, the driver with it: which of its processes took
+// the memory is known to nobody.
+func outOfMemory(p *corev1.Pod) string {
+	what := "the runner's container ran out of memory and was killed with all that ran in it"
+	for _, c := range p.Spec.Containers {
+		if limit, ok := c.Resources.Limits[corev1.ResourceMemory]; ok && c.Name == container {
+			what += ", its limit is " + limit.String()
+		}
+	}
+	return what + ": raise spec.podTemplate.resources.limits.memory"
 }

@@ -177,3 +177,17 @@ func TestLingers(t *testing.T) {
 		}
 	}
 }
+
+// TestObserve_OutOfMemorySaysHowMuchThereWas: and which field to raise.
+func TestObserve_OutOfMemorySaysHowMuchThereWas(t *testing.T) {
+	p := Build(input())
+	p.Status.Phase = corev1.PodFailed
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container, State: corev1.ContainerState{
+		Terminated: &corev1.ContainerStateTerminated{Reason: "OOMKilled", ExitCode: 137},
+	}}}
+	got := Observe(p, testkit.Epoch)
+	const want = "its limit is 2Gi: raise spec.podTemplate.resources.limits.memory"
+	if got.Class != job.OOMKilled || !strings.Contains(got.Message, want) {
+		t.Errorf("%s: %s", got.Class, got.Message)
+	}
+}
