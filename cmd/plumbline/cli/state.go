@@ -23,7 +23,7 @@ import (
 func (t *tool) state() *cobra.Command {
 	c := &cobra.Command{Use: "state", Short: "The state of a Workspace, its versions and its lock"}
 	c.AddCommand(t.stateList(), t.stateShow(), t.statePull(), t.statePush(), t.stateRollback(), t.stateRepair(),
-		t.stateUnlock(), t.stateUnsaved())
+		t.stateUnlock(), t.stateUnsaved(), t.stateOrphans(), t.stateAdopt())
 	return c
 }
 
@@ -42,21 +42,45 @@ func (t *tool) onWorkspace(do func(ctx context.Context, s *session, path string,
 	}
 }
 
-func (t *tool) stateList() *cobra.Command {
-	return &cobra.Command{
-		Use: "list WORKSPACE", Short: "List the versions of the state that are kept", Args: cobra.ExactArgs(1),
-		RunE: t.onWorkspace(func(ctx context.Context, s *session, path string, _ []string) error {
-			var list people.Versions
-			if err := s.getJSON(ctx, path+"/state/versions", &list); err != nil {
+// onKept is onWorkspace for a state that may have no Workspace any more: the flag --uid names it then.
+func (t *tool) onKept(c *cobra.Command, do func(ctx context.Context, s *session, path string) error) (
+	cobra.PositionalArgs, func(*cobra.Command, []string) error,
+) {
+	uid := c.Flags().String("uid", "", "in place of a Workspace, the UID of one that is gone: see state orphans")
+	args := func(c *cobra.Command, args []string) error {
+		if *uid != "" {
+			return cobra.NoArgs(c, args)
+		}
+		return cobra.ExactArgs(1)(c, args)
+	}
+	return args, func(c *cobra.Command, args []string) error {
+		if *uid != "" {
+			s, err := t.connect()
+			if err != nil {
 				return err
 			}
-			if len(list.Versions) == 0 {
-				fmt.Fprintln(s.Err, "No state was written yet.")
-				return nil
-			}
-			return printVersions(s.Out, list.Versions, s.Clock.Now())
-		}),
+			return do(c.Context(), s, people.StatePath(s.namespace, *uid))
+		}
+		return t.onWorkspace(func(ctx context.Context, s *session, path string, _ []string) error {
+			return do(ctx, s, path+"/state")
+		})(c, args)
 	}
+}
+
+func (t *tool) stateList() *cobra.Command {
+	c := &cobra.Command{Use: "list WORKSPACE | --uid UID", Short: "List the versions of the state that are kept"}
+	c.Args, c.RunE = t.onKept(c, func(ctx context.Context, s *session, path string) error {
+		var list people.Versions
+		if err := s.getJSON(ctx, path+"/versions", &list); err != nil {
+			return err
+		}
+		if len(list.Versions) == 0 {
+			fmt.Fprintln(s.Err, "No state was written yet.")
+			return nil
+		}
+		return printVersions(s.Out, list.Versions, s.Clock.Now())
+	})
+	return c
 }
 
 func printVersions(out io.Writer, versions []state.Version, now time.Time) error {
@@ -85,6 +109,8 @@ func note(v state.Version) string {
 		return fmt.Sprintf("copy of %d", v.CopyOf)
 	case len(v.Replaces) > 0:
 		return fmt.Sprintf("in place of %d, which can't be read: %s", v.Replaces, v.Why)
+	case v.AdoptedFrom != "":
+		return fmt.Sprintf("taken over from UID %s: %s", v.AdoptedFrom, v.Why)
 	case v.RollbackOf > 0:
 		return fmt.Sprintf("rollback to %d: %s", v.RollbackOf, v.Why)
 	case v.Person != "":
@@ -206,23 +232,22 @@ func (t *tool) statePull() *cobra.Command {
 	var version uint64
 	var file string
 	c := &cobra.Command{
-		Use: "pull WORKSPACE", Short: "Fetch the state, or an old version of it", Args: cobra.ExactArgs(1),
-		RunE: t.onWorkspace(func(ctx context.Context, s *session, path string, _ []string) error {
-			path += "/state"
-			if version > 0 {
-				path += "/versions/" + strconv.FormatUint(version, 10)
-			}
-			data, err := raw(s.rest.Get().AbsPath(path).Do(ctx))
-			if err != nil {
-				return err
-			}
-			if file != "" {
-				return writePrivate(file, data)
-			}
-			_, err = s.Out.Write(data)
-			return err
-		}),
+		Use: "pull WORKSPACE | --uid UID", Short: "Fetch the state, or an old version of it",
 	}
+	c.Args, c.RunE = t.onKept(c, func(ctx context.Context, s *session, path string) error {
+		if version > 0 {
+			path += "/versions/" + strconv.FormatUint(version, 10)
+		}
+		data, err := raw(s.rest.Get().AbsPath(path).Do(ctx))
+		if err != nil {
+			return err
+		}
+		if file != "" {
+			return writePrivate(file, data)
+		}
+		_, err = s.Out.Write(data)
+		return err
+	})
 	c.Flags().Uint64Var(&version, "version", 0, "the version's number; the newest otherwise")
 	c.Flags().StringVarP(&file, "output", "o", "", "the file to write, readable by you alone; standard output otherwise")
 	return c
