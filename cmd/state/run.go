@@ -29,6 +29,9 @@ const (
 	sweepAge = 2 * time.Hour
 	// startRetry is how long to wait when the API server or the store is away at the start.
 	startRetry = 2 * time.Second
+	// startPatience is for how long a store is waited for. Then the process ends and says why, which is seen on its Pod;
+	// the next one tries again.
+	startPatience = 5 * time.Minute
 	// proveTimeout is for a few small requests.
 	proveTimeout = time.Minute
 	// servicePort is the Service's, by which the API server reaches all state servers.
@@ -152,14 +155,19 @@ func loadCerts(ctx context.Context, certs *server.Certs, clk clock.Clock, log *s
 }
 
 // openStore opens and proves the store. It waits for one that is away rather than crash, but not for one that is
-// unfit or none at all.
+// unfit or none at all, and not for ever: what looks away may be refused for good, as by a bucket's policy.
 func openStore(ctx context.Context, address string, o open.Options, log *slog.Logger) (state.Store, error) {
-	for {
+	for began := o.Clock.Now(); ; {
 		store, err := openProven(ctx, address, o)
 		if err == nil || ctx.Err() != nil || errors.Is(err, state.ErrUnfit) || errors.Is(err, open.ErrURL) {
 			return store, err
 		}
-		log.WarnContext(ctx, "the store does not answer yet; trying again", "error", err)
+		waited := o.Clock.Since(began)
+		if waited >= startPatience {
+			return nil, fmt.Errorf("the store can't be used, and was tried for %s: %w", waited.Round(time.Second), err)
+		}
+		log.WarnContext(ctx, "the store does not answer yet; trying again", "error", err,
+			"givesUpIn", (startPatience - waited).Round(time.Second).String())
 		select {
 		case <-ctx.Done():
 		case <-o.Clock.After(startRetry):

@@ -7,10 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/plumbline-dev/plumbline/state"
 	"github.com/plumbline-dev/plumbline/state/store/open"
@@ -49,5 +52,29 @@ func TestOpenStore(t *testing.T) {
 				t.Errorf("got %v, %v; want %v", store, err, test.want)
 			}
 		})
+	}
+}
+
+// hasty is a clock on which waiting takes no time.
+type hasty struct{ *clocktesting.FakeClock }
+
+func (h hasty) After(d time.Duration) <-chan time.Time {
+	h.Step(d)
+	now := make(chan time.Time, 1)
+	now <- h.Now()
+	return now
+}
+
+// What is refused for good looks like a store that is away: it is waited for, and not for ever.
+func TestAStoreIsNotWaitedForForEver(t *testing.T) {
+	clk := hasty{clocktesting.NewFakeClock(time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC))}
+	began := clk.Now()
+	log := slog.New(slog.DiscardHandler)
+	_, err := openStore(t.Context(), "file:///there/is/no/such/folder", open.Options{Clock: clk}, log)
+	if err == nil || !strings.Contains(err.Error(), "was tried for 5m0s: opening the store") {
+		t.Errorf("got %v, want that it was tried for long and why it failed", err)
+	}
+	if waited := clk.Since(began); waited < startPatience || waited > startPatience+startRetry {
+		t.Errorf("waited for %s, want %s", waited, startPatience)
 	}
 }

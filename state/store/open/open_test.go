@@ -17,13 +17,15 @@ func options() Options { return Options{Namespace: "plumbline-system", Clock: cl
 
 func TestWhatIsNoStoreIsRefused(t *testing.T) {
 	for address, says := range map[string]string{
-		"":                       `unknown; there are azblob://, file://, gs://, kube://, postgres://, postgresql://, s3://`,
-		"mysql://host/db":        `the scheme "mysql" is unknown`,
-		"postgres://u:s%zz@h/d":  "can't be read",
-		"kube://elsewhere":       "nothing more",
-		"s3:///prefix":           "names no bucket",
-		"file:///tmp?create=1":   "no parameters",
-		"s3://key:secret@bucket": "takes no user or password",
+		"":                                   `unknown; there are azblob://, file://, gs://, kube://, postgres://, postgresql://, s3://`,
+		"mysql://host/db":                    `the scheme "mysql" is unknown`,
+		"postgres://u:s%zz@h/d":              "can't be read",
+		"kube://elsewhere":                   "nothing more",
+		"s3:///prefix":                       "names no bucket",
+		"file:///tmp?create=1":               "no parameters",
+		"s3://key:secret@bucket":             "takes no user or password",
+		"s3://bucket?region=r&ssetype=rot13": `ssetype "rot13" is none of`,
+		"s3://bucket?region=r&kmskeyid=k":    "kmskeyid is for ssetype=aws:kms",
 	} {
 		_, err := Open(t.Context(), address, options())
 		if !errors.Is(err, ErrURL) || !strings.Contains(err.Error(), says) {
@@ -71,6 +73,31 @@ func TestAServerThatOverwritesSilentlyIsRefused(t *testing.T) {
 	err = state.Prove(t.Context(), store)
 	if !errors.Is(err, state.ErrUnfit) || !strings.Contains(err.Error(), "overwrites silently") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What the URL says of encryption goes with each write; gocloud has its own writer do so alone.
+func TestS3IsToldHowToEncrypt(t *testing.T) {
+	for query, want := range map[string][2]string{
+		"":                             {"", ""},
+		"&ssetype=AES256":              {"AES256", ""},
+		"&ssetype=aws:kms&kmskeyid=k1": {"aws:kms", "k1"},
+	} {
+		credentials(t, "key", "secret")
+		var got [2]string
+		_, endpoint := serve(t, func(_ *fakeCloud, _ http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut {
+				got[0] = r.Header.Get("X-Amz-Server-Side-Encryption")
+				got[1] = r.Header.Get("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id")
+			}
+		})
+		store, err := Open(t.Context(), s3URL("bucket", endpoint)+query, options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Create(t.Context(), "a", []byte("x")); err != nil || got != want {
+			t.Errorf("%s: told %q, %v; want %q", query, got, err, want)
+		}
 	}
 }
 

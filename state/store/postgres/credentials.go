@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,11 @@ func parse(address string) (settings, error) {
 		table = defaultTable
 	}
 	limited := query.Has("pool_max_conns")
+	attrs, err := target(query.Get(targetAttrs), u.Host)
+	if err != nil {
+		return settings{}, err
+	}
+	query.Set(targetAttrs, attrs)
 	u.RawQuery = query.Encode()
 	pool, err := pgxpool.ParseConfig(u.String())
 	if err != nil {
@@ -53,6 +59,21 @@ func parse(address string) (settings, error) {
 	pool.BeforeConnect = files.apply
 	pool.PrepareConn = files.stillMine
 	return settings{pool: pool, table: pgx.Identifier(strings.Split(table, ".")).Sanitize()}, nil
+}
+
+const targetAttrs = "target_session_attrs"
+
+// target says which of several servers is spoken to: the one that takes writes, unless told otherwise. A standby may
+// answer with what was the newest a moment ago, and a Run that plans on an old state makes again what there is; the
+// name of one server may lead to several as well.
+func target(asked, hosts string) (string, error) {
+	asked = cmp.Or(asked, os.Getenv("PGTARGETSESSIONATTRS"), "read-write")
+	switch {
+	case asked == "read-write", asked == "primary", asked == "any" && !strings.Contains(hosts, ","):
+		return asked, nil
+	}
+	return "", fmt.Errorf("reading the URL of the database: %s=%s: a standby may answer with an old state; "+
+		"read-write or primary is what states need", targetAttrs, asked)
 }
 
 // apply reads what the files say now.

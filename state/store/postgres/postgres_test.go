@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -38,6 +39,48 @@ func TestEscapeComesBack(t *testing.T) {
 		if strings.Contains(escaped, "\x00") || unescape(escaped) != key {
 			t.Errorf("%q becomes %q and then %q", key, escaped, unescape(escaped))
 		}
+	}
+}
+
+// Of several servers only the one that takes writes is spoken to: a standby may be behind.
+func TestStandbysAreNotSpokenTo(t *testing.T) {
+	rw := reflect.ValueOf(pgconn.ValidateConnectFunc(pgconn.ValidateConnectTargetSessionAttrsReadWrite)).Pointer()
+	primary := reflect.ValueOf(pgconn.ValidateConnectFunc(pgconn.ValidateConnectTargetSessionAttrsPrimary)).Pointer()
+	for _, test := range []struct {
+		address, env string
+		want         uintptr // of what a connection is checked by
+		says         string
+	}{
+		{"postgres://a,b/d", "", rw, ""},
+		{"postgres://a/d", "", rw, ""},
+		{"postgres://a,b/d", "primary", primary, ""},
+		{"postgres://a,b/d?target_session_attrs=primary", "any", primary, ""},
+		{"postgres://a/d?target_session_attrs=any", "", 0, ""},
+		{"postgres://a,b/d?target_session_attrs=any", "", 0, "target_session_attrs=any: a standby"},
+		{"postgres://a/d?target_session_attrs=prefer-standby", "", 0, "target_session_attrs=prefer-standby"},
+		{"postgres://a/d", "standby", 0, "target_session_attrs=standby"},
+		{"postgres://a/d?target_session_attrs=nonsense", "", 0, "target_session_attrs=nonsense"},
+	} {
+		t.Run(test.address+" "+test.env, func(t *testing.T) {
+			t.Setenv("PGTARGETSESSIONATTRS", test.env)
+			s, err := parse(test.address)
+			if test.says != "" {
+				if err == nil || !strings.Contains(err.Error(), test.says) {
+					t.Errorf("got %v, want an error that says %q", err, test.says)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got uintptr
+			if check := s.pool.ConnConfig.ValidateConnect; check != nil {
+				got = reflect.ValueOf(check).Pointer()
+			}
+			if got != test.want {
+				t.Errorf("connections are checked by %x, want %x", got, test.want)
+			}
+		})
 	}
 }
 
