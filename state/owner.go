@@ -125,7 +125,7 @@ func decodeOwner(r record) (OwnerRecord, error) {
 		return o, r.damaged
 	}
 	if err := json.Unmarshal(r.data, &o); err != nil {
-		return OwnerRecord{}, fmt.Errorf("decoding the owner of a state: %w", err)
+		return OwnerRecord{}, fmt.Errorf("%w: the owner's record %d is none: %w", ErrDamaged, r.n, err)
 	}
 	return o, nil
 }
@@ -199,7 +199,7 @@ func decodeName(r record) (nameRecord, error) {
 		return n, r.damaged
 	}
 	if err := json.Unmarshal(r.data, &n); err != nil {
-		return nameRecord{}, fmt.Errorf("decoding the states of a name: %w", err)
+		return nameRecord{}, fmt.Errorf("%w: the name's record %d is none: %w", ErrDamaged, r.n, err)
 	}
 	return n, nil
 }

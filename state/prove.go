@@ -14,6 +14,9 @@ var ErrUnfit = errors.New("the store is unfit for states")
 // ProbeDir is where Prove tries a store out. What a killed one has left there means nothing.
 const ProbeDir = "probe/"
 
+// CopyMark is in a store while another one is being copied into it, and until that is done.
+const CopyMark = "copy/unfinished"
+
 // Prove makes sure of what everything rests on, with the store as it really is: that a key which is taken keeps its
 // value. Servers that call themselves compatible may ignore the condition and overwrite without a word; with such a
 // one two Runs would hold a lock at once, so it is refused.
@@ -27,6 +30,11 @@ func Prove(ctx context.Context, store Store) error {
 }
 
 func prove(ctx context.Context, store Store, key string) error {
+	if _, err := store.Get(ctx, CopyMark); err == nil {
+		return fmt.Errorf("%w: a copy into it was begun and isn't finished: run plumbline-state store copy again", ErrUnfit)
+	} else if !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("looking whether a copy is under way: %w", err)
+	}
 	first, second := []byte("first "+rand.Text()), []byte("second "+rand.Text())
 	if err := store.Create(ctx, key, first); err != nil {
 		return fmt.Errorf("creating the probe: %w", err)

@@ -56,7 +56,8 @@ func parseKeys(args []string) (flags, error) {
 	return f, f.check()
 }
 
-func parseAny(args []string) (flags, error) {
+// parseAny reads the flags of any command; more defines those that one has of its own.
+func parseAny(args []string, more ...func(*flag.FlagSet)) (flags, error) {
 	var f flags
 	set := flag.NewFlagSet("plumbline-state", flag.ContinueOnError)
 	set.StringVar(&f.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the system namespace, where states are kept")
@@ -86,6 +87,9 @@ func parseAny(args []string) (flags, error) {
 	set.StringVar(&f.apiCAFile, "api-ca-file", "", "PEM bundle for a certificate whose Secret has no ca.crt")
 	set.StringVar(&f.podName, "pod-name", os.Getenv("POD_NAME"), "this server's Pod")
 	set.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	for _, define := range more {
+		define(set)
+	}
 	if err := set.Parse(args); err != nil {
 		return flags{}, fmt.Errorf("reading flags: %w", err)
 	}

@@ -19,8 +19,13 @@ func main() {
 }
 
 func dispatch(ctx context.Context, args []string) error {
-	if len(args) > 0 && args[0] == "keys" {
-		return keys(ctx, args[1:], os.Stdout)
+	if len(args) > 0 {
+		switch args[0] {
+		case "keys":
+			return keys(ctx, args[1:], os.Stdout)
+		case "store":
+			return storeCmd(ctx, args[1:])
+		}
 	}
 	return run(ctx, args)
 }

@@ -72,6 +72,7 @@ type Repair struct {
 
 // ReasonDamaged is the reason of the Status that says that a state, its lock or its outputs can't be read.
 const ReasonDamaged = "StateDamaged"
+
 // Adoption says which UID's state a Workspace takes over; state.AdoptNone for none.
 type Adoption struct {
 	From string `json:"from"`

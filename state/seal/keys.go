@@ -57,7 +57,7 @@ func (s *Store) begin(ctx context.Context) error {
 	if found.sealed {
 		wraps, err := s.wraps(ctx)
 		if err == nil && len(wraps) == 0 {
-			err = fmt.Errorf("%w: its data keys (%s) are gone", ErrWrongRing, keysDir)
+			err = fmt.Errorf("%w: its data keys (%s) are gone", ErrWrongRing, KeysDir)
 		}
 		return err // without an error: another replica has begun meanwhile
 	}
@@ -276,7 +276,8 @@ func (s *Store) find(ctx context.Context, id uint64) (tink.AEAD, error) {
 	if key := s.known(id); key != nil {
 		return key, nil
 	}
-	unknown := fmt.Errorf("%w: %w: it is sealed with data key %016x, which is not there", state.ErrDamaged, ErrWrongRing, id)
+	unknown := fmt.Errorf("%w: %w: it is sealed with data key %016x, which is not there",
+		state.ErrDamaged, ErrWrongRing, id)
 	if asked, ok := s.missing[id]; ok && s.Clock.Since(asked) < askAgain {
 		return nil, unknown
 	}

@@ -103,10 +103,10 @@ type wrapped struct {
 	ringKey uint32
 }
 
-func (w wrapped) name() string { return fmt.Sprintf("%s%016x/%08x", keysDir, w.dataKey, w.ringKey) }
+func (w wrapped) name() string { return fmt.Sprintf("%s%016x/%08x", KeysDir, w.dataKey, w.ringKey) }
 
 func parseWrapped(name string) (wrapped, error) {
-	dataKey, ringKey, _ := strings.Cut(strings.TrimPrefix(name, keysDir), "/")
+	dataKey, ringKey, _ := strings.Cut(strings.TrimPrefix(name, KeysDir), "/")
 	d, err := strconv.ParseUint(dataKey, 16, 64)
 	if err != nil {
 		return wrapped{}, fmt.Errorf("the name of data key %q: %w", name, err)
@@ -120,7 +120,7 @@ func parseWrapped(name string) (wrapped, error) {
 
 // wraps lists the data keys and what each is wrapped with.
 func (s *Store) wraps(ctx context.Context) (map[uint64][]wrapped, error) {
-	names, err := s.Store.List(ctx, keysDir)
+	names, err := s.Store.List(ctx, KeysDir)
 	if err != nil {
 		return nil, fmt.Errorf("listing data keys: %w", err)
 	}

@@ -89,8 +89,9 @@ const (
 	magic   = family + "\x01"
 	idBytes = 8
 
-	dir     = "seal/"
-	keysDir = dir + "key/"
+	dir = "seal/"
+	// KeysDir is where the data keys are: every sealed store has some, and no two have the same.
+	KeysDir = dir + "key/"
 	// markSuffix ends the names of journals' marks, which are empty and stay so: they can't be rewritten safely.
 	markSuffix = "/000000000000"
 )

@@ -184,14 +184,14 @@ func TestStart(t *testing.T) {
 			ring.data = other.data
 		}, ErrWrongRing},
 		{"the data keys are gone", func(t *testing.T, raw *memory.Store, _ *fakeRing) {
-			keys, _ := raw.List(t.Context(), keysDir)
+			keys, _ := raw.List(t.Context(), KeysDir)
 			for _, key := range keys {
 				_ = raw.Delete(t.Context(), key)
 			}
 		}, ErrWrongRing},
 		{"ring and data keys are gone", func(t *testing.T, raw *memory.Store, ring *fakeRing) {
 			ring.data = nil
-			keys, _ := raw.List(t.Context(), keysDir)
+			keys, _ := raw.List(t.Context(), KeysDir)
 			for _, key := range keys {
 				_ = raw.Delete(t.Context(), key)
 			}
