@@ -29,6 +29,7 @@ import (
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/runner/aggregation"
+	"github.com/plumbline-dev/plumbline/runner/installation"
 	"github.com/plumbline-dev/plumbline/runner/pod"
 	"github.com/plumbline-dev/plumbline/runner/revoke"
 	"github.com/plumbline-dev/plumbline/runner/run"
@@ -95,7 +96,7 @@ func NewManager(ctx context.Context, cfg *rest.Config, o Options) (manager.Manag
 		Metrics:                 server.Options{BindAddress: o.MetricsAddr},
 		HealthProbeBindAddress:  o.HealthAddr,
 		LeaderElection:          o.LeaderElect,
-		LeaderElectionID:        "plumbline-controller",
+		LeaderElectionID:        installation.Lease,
 		LeaderElectionNamespace: o.Namespace,
 		// A controller that is told to stop hands over at once.
 		LeaderElectionReleaseOnCancel: true,
@@ -116,17 +117,23 @@ func setUp(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err := indexes(ctx, mgr); err != nil {
 		return err
 	}
-	err := watchWorkspaces(mgr, o, &workspace.Reconciler{
+	gate := func(r reconcile.Reconciler, claims installation.Claims) *installation.Gate {
+		return &installation.Gate{
+			Reconciler: r, Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("plumbline"),
+			Clock: o.Clock, Namespace: o.Namespace, Claims: claims,
+		}
+	}
+	err := watchWorkspaces(mgr, o, gate(&workspace.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("plumbline"),
-		Clock: o.Clock, State: o.State,
-	})
+		Clock: o.Clock, State: o.State, Installation: o.Namespace,
+	}, installation.Takes))
 	if err != nil {
 		return err
 	}
-	err = watchRuns(mgr, o, &run.Reconciler{
+	err = watchRuns(mgr, o, gate(&run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("plumbline"),
 		Clock: o.Clock, State: o.StateLocation, Locks: o.State,
-	})
+	}, installation.Waits))
 	if err != nil {
 		return err
 	}
@@ -134,10 +141,12 @@ func setUp(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("adding the keeper of the API for people: %w", err)
 	}
-	return watchLost(mgr, o, &revoke.Reconciler{
+	lost := gate(&revoke.Reconciler{
 		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("plumbline"), Clock: o.Clock,
 		Accessors: o.Accessors, Vault: o.Vault,
-	})
+	}, installation.Waits)
+	lost.ByRun = true
+	return watchLost(mgr, o, lost)
 }
 
 // cacheOptions keep the cache small: of Pods only runners. Secrets and ConfigMaps are watched by metadata alone.

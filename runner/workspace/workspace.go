@@ -13,6 +13,7 @@ import (
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -42,6 +43,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
 	State    State
+	// Installation is the one that the Workspaces are claimed for; empty for none.
+	Installation string
 }
 
 // Reconcile handles one Workspace.
@@ -113,13 +116,18 @@ func (r *Reconciler) patch(ctx context.Context, before, after *v1alpha1.Workspac
 	return nil
 }
 
-// hold adds the finalizer before the first Run, so that nothing is made that nobody would take apart.
+// hold adds the finalizer before the first Run, so that nothing is made that nobody would take apart, and claims the
+// Workspace for its installation: of two that do so at once one gets a conflict.
 func (r *Reconciler) hold(ctx context.Context, w *v1alpha1.Workspace) error {
-	if w.DeletionTimestamp != nil || controllerutil.ContainsFinalizer(w, v1alpha1.Finalizer) {
+	before := w.DeepCopy()
+	held := w.DeletionTimestamp != nil || !controllerutil.AddFinalizer(w, v1alpha1.Finalizer)
+	if r.Installation != "" && w.Annotations[v1alpha1.AnnotationInstallation] != r.Installation {
+		metav1.SetMetaDataAnnotation(&w.ObjectMeta, v1alpha1.AnnotationInstallation, r.Installation)
+		held = false
+	}
+	if held {
 		return nil
 	}
-	before := w.DeepCopy()
-	controllerutil.AddFinalizer(w, v1alpha1.Finalizer)
 	if err := r.Client.Patch(ctx, w,
 		client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("adding finalizer: %w", err)
