@@ -36,9 +36,11 @@ var reported = []struct {
 		with: value("nodes", `7`), class: job.Applied, outputs: map[string]string{"nodes": "7"},
 	},
 	{
-		name:  "null",
-		files: map[string]string{"main.tf": "variable \"n\" { type = number }\noutput \"n\" { value = var.n == null ? \"none\" : \"some\" }\n"},
-		with:  value("n", `null`), class: job.Applied, outputs: map[string]string{"n": "none"},
+		name: "null",
+		files: map[string]string{
+			"main.tf": "variable \"n\" { type = number }\noutput \"n\" { value = var.n == null ? \"none\" : \"some\" }\n",
+		},
+		with: value("n", `null`), class: job.Applied, outputs: map[string]string{"n": "none"},
 	},
 	{
 		name: "selected-workspace", // .terraform/environment of a desk
@@ -64,16 +66,18 @@ variable "depot" {
 	{
 		name: "long-error",
 		files: map[string]string{"main.tf": `
+variable "berths" { type = number }
+
 resource "terraform_data" "a" {
   lifecycle {
     precondition {
-      condition     = 1 > 2
+      condition     = var.berths > 0
       error_message = "${join("; ", [for i in range(200) : "berth ${i} is taken"])}."
     }
   }
 }
 `},
-		class: job.ConfigInvalid, says: "berth 0 is taken",
+		with: value("berths", `0`), class: job.ConfigInvalid, says: "berth 0 is taken",
 	},
 	{
 		name:  "debug-log",
