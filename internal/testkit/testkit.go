@@ -107,9 +107,11 @@ func (b *WorkspaceBuilder) Vault(name, path string) *WorkspaceBuilder {
 	return b
 }
 
-// Schedule sets the drift schedule.
+// Schedule sets the drift schedule, whose ticks are on the dot.
 func (b *WorkspaceBuilder) Schedule(schedule string) *WorkspaceBuilder {
-	b.w.Spec.Drift = &v1alpha1.Drift{Schedule: schedule, Action: v1alpha1.DriftCorrect}
+	b.w.Spec.Drift = &v1alpha1.Drift{
+		Schedule: schedule, Action: v1alpha1.DriftCorrect, Jitter: &metav1.Duration{},
+	}
 	return b
 }
 

@@ -3,6 +3,7 @@
 package inputs
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -157,8 +158,9 @@ func digest(data map[string][]byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Class finds a Workspace's RunnerClass: the one it names, or the one that is marked as the default. It returns a
-// *MissingError when there is none, or when several are marked.
+// Class finds a Workspace's RunnerClass: the one it names, or the one that is marked as the default; of several the
+// newest, as with StorageClasses, so that the default can be changed without a moment that has none. It returns a
+// *MissingError when there is none.
 func Class(ctx context.Context, c client.Reader, w *v1alpha1.Workspace) (*v1alpha1.RunnerClass, error) {
 	if name := w.Spec.RunnerClassName; name != "" {
 		var class v1alpha1.RunnerClass
@@ -175,22 +177,17 @@ func Class(ctx context.Context, c client.Reader, w *v1alpha1.Workspace) (*v1alph
 	if err := c.List(ctx, &list); err != nil {
 		return nil, fmt.Errorf("listing RunnerClasses: %w", err)
 	}
-	var found []*v1alpha1.RunnerClass
-	for i := range list.Items {
-		if list.Items[i].Annotations[v1alpha1.AnnotationDefaultClass] == "true" {
-			found = append(found, &list.Items[i])
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
+	marked := slices.DeleteFunc(list.Items, func(c v1alpha1.RunnerClass) bool {
+		return c.Annotations[v1alpha1.AnnotationDefaultClass] != "true"
+	})
+	if len(marked) == 0 {
 		return nil, noClass("no RunnerClass is annotated %s=true, and spec.runnerClassName names none",
 			v1alpha1.AnnotationDefaultClass)
-	default:
-		return nil, noClass("%d RunnerClasses are annotated %s=true: leave one, or name one in spec.runnerClassName",
-			len(found), v1alpha1.AnnotationDefaultClass)
 	}
+	newest := slices.MinFunc(marked, func(a, b v1alpha1.RunnerClass) int {
+		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	return &newest, nil
 }
 
 func noClass(format string, args ...any) error {

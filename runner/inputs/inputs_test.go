@@ -6,9 +6,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -143,6 +145,8 @@ func TestACredentialsContentCountsAndItsLabelsDoNot(t *testing.T) {
 func TestClass(t *testing.T) {
 	plain := testkit.Class("plain")
 	plain.Annotations = nil
+	newer := testkit.Class("y")
+	newer.CreationTimestamp = metav1.NewTime(testkit.At(time.Hour))
 	for _, test := range []struct {
 		name      string
 		classes   []client.Object
@@ -155,8 +159,9 @@ func TestClass(t *testing.T) {
 		{"a name that doesn't exist", []client.Object{testkit.Class("x")}, testkit.Workspace("a").Class("y"), "",
 			`RunnerClass "y" does not exist`},
 		{"none marked", []client.Object{plain}, testkit.Workspace("a"), "", "no RunnerClass is annotated"},
-		{"two marked", []client.Object{testkit.Class("x"), testkit.Class("y")}, testkit.Workspace("a"), "",
-			"2 RunnerClasses are annotated"},
+		{"of two that are marked the newer one", []client.Object{testkit.Class("x"), newer}, testkit.Workspace("a"), "y", ""},
+		{"of two of one second the first by name", []client.Object{testkit.Class("x"), testkit.Class("w")},
+			testkit.Workspace("a"), "w", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			class, err := Class(t.Context(), cluster(t, test.classes...), test.workspace.Obj())

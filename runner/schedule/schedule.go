@@ -57,6 +57,28 @@ func share(d v1alpha1.Drift, uid types.UID) time.Duration {
 	return time.Duration(h.Sum64()%(seconds+1)) * time.Second //nolint:gosec // at most the jitter, which is an int64
 }
 
+// Thousandths is a number from 0 to 999 that a hash of the UID picks: always the same for one Workspace.
+func Thousandths(uid types.UID) int64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(uid)) // never fails
+	return int64(h.Sum64() % 1000)
+}
+
+// mostDefault is the longest delay of a schedule without a jitter.
+const mostDefault = time.Minute
+
+// Spread delays each tick of a schedule that asks for no jitter, by so many thousandths of a tenth of the time between
+// two ticks, or of a minute where that is less: a thousand Workspaces with one schedule would else come at once.
+func (s Ticks) Spread(thousandths int64) Ticks {
+	first := s.Next(s.anchor)
+	most := mostDefault
+	if second := s.Next(first); !second.IsZero() {
+		most = min(most, second.Sub(first)/10)
+	}
+	s.offset = (most * time.Duration(thousandths) / 1000).Truncate(time.Second)
+	return s
+}
+
 // Next is the first tick after t; zero when there is none, as for February 30th.
 func (s Ticks) Next(t time.Time) time.Time {
 	if s.every > 0 {

@@ -148,3 +148,39 @@ func TestJitterBeforeItsFirstTick(t *testing.T) {
 		t.Errorf("%s follows %s", second, first)
 	}
 }
+
+// TestSpread: without a jitter a thousand Workspaces come within a tenth of the time between two ticks, or a minute.
+func TestSpread(t *testing.T) {
+	for _, test := range []struct {
+		schedule    string
+		thousandths int64
+		after, want string
+	}{
+		{"@hourly", 0, "2026-03-01T12:30:00Z", "2026-03-01T13:00:00Z"},
+		{"@hourly", 500, "2026-03-01T12:30:00Z", "2026-03-01T13:00:30Z"},
+		{"@hourly", 999, "2026-03-01T12:30:00Z", "2026-03-01T13:00:59Z"},
+		{"*/5 * * * *", 999, "2026-03-01T12:01:00Z", "2026-03-01T12:05:29Z"},
+		{"@every 20s", 999, "2026-03-01T12:01:00Z", "2026-03-01T12:01:01Z"},
+		{"@every 1s", 999, "2026-03-01T12:01:00Z", "2026-03-01T12:01:01Z"},
+		{"0 0 29 2 *", 500, "2026-03-01T12:01:00Z", "2028-02-29T00:00:30Z"},
+	} {
+		got := ticks(t, v1alpha1.Drift{Schedule: test.schedule}).Spread(test.thousandths).Next(at(test.after))
+		if !got.Equal(at(test.want)) {
+			t.Errorf("%s, %d: got %s, want %s", test.schedule, test.thousandths, got.UTC().Format(time.RFC3339), test.want)
+		}
+	}
+	tenths := map[int64]int{}
+	for i := range 1000 {
+		uid := types.UID(fmt.Sprintf("uid-%d", i))
+		n := Thousandths(uid)
+		if n < 0 || n > 999 || n != Thousandths(uid) {
+			t.Fatalf("got %d", n)
+		}
+		tenths[n/100]++
+	}
+	for tenth, n := range tenths {
+		if n < 50 || n > 200 || len(tenths) != 10 {
+			t.Errorf("%d of 1000 fall into tenth %d of %d", n, tenth, len(tenths))
+		}
+	}
+}

@@ -43,6 +43,8 @@ type Input struct {
 	Tick, NextTick time.Time
 	// Retry is what the class and the Workspace say about retries.
 	Retry RetryPolicy
+	// Share is the Workspace's part, in thousandths, of what many are spread over.
+	Share int64
 	Now   time.Time
 }
 
@@ -350,7 +352,8 @@ func retryAt(in Input, last *v1alpha1.Run) (time.Time, bool) {
 	if !in.believes(last.Status.FinishedAt.Time) {
 		return in.Now, true // nobody knows how long ago it was
 	}
-	return last.Status.FinishedAt.Add(delay(policy, last.Spec.Attempt)), true
+	d := delay(policy, last.Spec.Attempt)
+	return last.Status.FinishedAt.Add(d + d/10*time.Duration(in.Share)/1000), true
 }
 
 // deniedDelay is the least wait after a refusal. Somebody has to grant what was refused, and whoever counts failed
@@ -370,14 +373,6 @@ func delay(p RetryPolicy, attempt int32) time.Duration {
 }
 
 func succeeded(r *v1alpha1.Run) bool { return job.Class(r.Status.Class).Succeeded() }
-
-func progress(r *v1alpha1.Run) string {
-	name := fmt.Sprintf("Run %s (%s, %s)", r.Name, r.Spec.Operation, r.Spec.Trigger.Kind)
-	if why := hindrance(r); why != "" {
-		return name + " waits: " + why
-	}
-	return name + " goes on"
-}
 
 // hindrance is what a Run waits for that has no Pod yet, or whose Pod has no node; empty for nothing.
 func hindrance(r *v1alpha1.Run) string {

@@ -31,6 +31,7 @@ func (r *Reconciler) gather(ctx context.Context, w *v1alpha1.Workspace) (Input, 
 		return Input{}, err
 	}
 	in.Retry = retryPolicy(w, class)
+	in.Share = schedule.Thousandths(w.UID)
 	if in.asksForDigest() {
 		if err := r.digest(ctx, &in); err != nil {
 			return Input{}, err
@@ -160,6 +161,9 @@ func (in *Input) ticks() {
 	if err != nil {
 		in.Invalid = err.Error()
 		return
+	}
+	if d.Jitter == nil {
+		s = s.Spread(in.Share)
 	}
 	in.Tick, in.NextTick = in.nextTicks(s.From(in.Now))
 }

@@ -79,3 +79,12 @@ func ahead(in Input, d Decision, c metav1.Condition) metav1.Condition {
 		in.Workspace.Generation, run)
 	return c
 }
+
+// progress says what an unfinished Run does.
+func progress(r *v1alpha1.Run) string {
+	name := fmt.Sprintf("Run %s (%s, %s)", r.Name, r.Spec.Operation, r.Spec.Trigger.Kind)
+	if why := hindrance(r); why != "" {
+		return name + " waits: " + why
+	}
+	return name + " goes on"
+}
