@@ -59,7 +59,7 @@ func TestWhatAFenceStandsForStays(t *testing.T) {
 	s.Pods = p
 	takeOvers(t, s, p, 12)
 	clk.SetTime(clk.Now().AddDate(1, 0, 0))
-	s.tidy(t.Context())
+	must(t, s.tidy(t.Context()))
 	if data, err := s.State(t.Context(), uid); err != nil || string(data) != string(content("l", 3, "run-3")) {
 		t.Errorf("the state is %s, %v", data, err)
 	}
@@ -121,7 +121,7 @@ func TestCopiesFromBeforeCountOnce(t *testing.T) {
 	must(t, s.Lock(t.Context(), uid, holder("a"), info("1")))
 	must(t, wrote(s.Write(t.Context(), uid, claim("a", "1"), content("l", 3, "a"))),
 		wrote(s.Write(t.Context(), uid, claim("a", "1"), content("l", 4, "a"))))
-	s.tidy(t.Context())
+	must(t, s.tidy(t.Context()))
 	versions, err := s.Versions(t.Context(), uid)
 	var serials []uint64
 	for _, v := range versions {

@@ -2,14 +2,11 @@ package state
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"path"
 	"slices"
-	"time"
 )
-
-// tidyEvery is how often versions are looked for that have grown too old in Workspaces that nobody writes to.
-const tidyEvery = 12 * time.Hour
 
 // pruneLater has old records deleted now and then. When the queue is full the next writes will ask again.
 func (s *Service) pruneLater(r record, p prune) {
@@ -24,17 +21,12 @@ func (s *Service) pruneLater(r record, p prune) {
 
 // Maintain prunes old records until ctx ends. It works off the path of requests: nobody waits for it.
 func (s *Service) Maintain(ctx context.Context) {
-	tidied := s.Clock.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case p := <-s.prunes:
 			s.prune(ctx, p)
-		}
-		if now := s.Clock.Now(); s.KeepAge > 0 && now.Sub(tidied) > tidyEvery {
-			tidied = now
-			s.tidy(ctx)
 		}
 	}
 }
@@ -79,15 +71,15 @@ func (s *Service) pruneNow(ctx context.Context, p prune) (int, error) {
 }
 
 // tidy prunes the states of all Workspaces by age.
-func (s *Service) tidy(ctx context.Context) {
+func (s *Service) tidy(ctx context.Context) error {
 	dirs, err := s.journals(ctx, statesDir)
 	if err != nil {
-		s.Log.WarnContext(ctx, "looking for old versions failed; it is tried again later", "error", err)
-		return
+		return fmt.Errorf("looking for old versions: %w", err)
 	}
 	for _, dir := range dirs {
 		s.prune(ctx, prune{journal: s.journalAt(dir), keep: s.KeepVersions, age: s.KeepAge})
 	}
+	return ctx.Err()
 }
 
 // journals returns the journals under a prefix.

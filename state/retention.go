@@ -8,11 +8,6 @@ import (
 )
 
 const (
-	// archiveEvery is how often a server looks for archives that are too old.
-	archiveEvery = time.Hour
-	// sweepTimeout bounds one look.
-	sweepTimeout = 10 * time.Minute
-
 	seenDir   = "seen/"
 	dayFormat = "2006-01-02"
 )
@@ -42,27 +37,9 @@ func (s *Service) eraseArchive(ctx context.Context, dir string) error {
 	return nil
 }
 
-// MaintainArchive removes archives by their age until ctx ends: at once, and then every hour.
-func (s *Service) MaintainArchive(ctx context.Context, keep time.Duration) {
-	ticker := time.NewTicker(archiveEvery)
-	defer ticker.Stop()
-	for {
-		if err := s.sweepArchive(ctx, keep); err != nil && ctx.Err() == nil {
-			s.Log.WarnContext(ctx, "looking for old archives failed; it is tried again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
-}
-
 // sweepArchive notes the day on which it first sees an archive, in a key of its own so that a listing tells all ages
 // and requests needn't, and removes those that have been there for longer than keep.
 func (s *Service) sweepArchive(ctx context.Context, keep time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
-	defer cancel()
 	keys, err := s.Store.List(ctx, archiveDir)
 	if err != nil {
 		return fmt.Errorf("listing the archive: %w", err)

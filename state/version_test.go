@@ -159,7 +159,7 @@ func TestRetention(t *testing.T) {
 			test.options.Store = newFakeStore()
 			s, clk := history(t, test.options, serials...)
 			clk.SetTime(clk.Now().Add(test.idle))
-			s.tidy(t.Context())
+			must(t, s.tidy(t.Context()))
 			versions, err := s.Versions(t.Context(), uid)
 			if err != nil || len(versions) != test.kept || versions[0].Serial != 40 {
 				t.Errorf("kept %q, %v; want %d with the newest", summary(versions), err, test.kept)

@@ -112,10 +112,11 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	go certs.Keep(ctx)
 	go sealed.Keep(ctx)
 	go service.Maintain(ctx)
-	go service.MaintainArchive(ctx, f.keepArchive)
+	chores := []state.Chore{service.TidyVersions(), service.TidyArchive(f.keepArchive)}
 	if s, ok := store.(sweeper); ok {
-		go sweep(ctx, s, clk, log)
+		chores = append(chores, tidyPieces(s, clk, log))
 	}
+	go service.Sweep(ctx, chores...)
 	log.InfoContext(ctx, "serving", "listen", f.listen, "namespace", f.namespace, "store", storeID)
 	defer leave()
 	return server.New(serving).Serve(ctx,
@@ -196,17 +197,13 @@ type sweeper interface {
 	Sweep(ctx context.Context, before time.Time) (int, error)
 }
 
-// sweep removes it, now and then.
-func sweep(ctx context.Context, store sweeper, clk clock.Clock, log *slog.Logger) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-clk.After(sweepEvery):
-		}
+// tidyPieces removes it.
+func tidyPieces(store sweeper, clk clock.Clock, log *slog.Logger) state.Chore {
+	return state.Chore{Name: "pieces", Every: sweepEvery, Do: func(ctx context.Context) error {
 		n, err := store.Sweep(ctx, clk.Now().Add(-sweepAge))
-		if err != nil || n > 0 {
-			log.InfoContext(ctx, "swept what unfinished writes have left", "pieces", n, "error", err)
+		if n > 0 {
+			log.InfoContext(ctx, "swept what unfinished writes have left", "pieces", n)
 		}
-	}
+		return err
+	}}
 }
