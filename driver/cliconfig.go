@@ -10,7 +10,8 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// writeCLIConfig writes Terraform's own configuration. It is JSON, which both engines read in a file that is named so.
+// writeCLIConfig writes Terraform's own configuration. It is JSON, which both engines read in a file that is named
+// so.
 func (r *run) writeCLIConfig() (string, error) {
 	b, err := json.Marshal(cliConfig(r.Params.PluginMirror))
 	if err != nil {
@@ -23,8 +24,8 @@ func (r *run) writeCLIConfig() (string, error) {
 	return path, nil
 }
 
-// cliConfig has each provider come from the first place that has it. Terraform by itself asks all of them, and takes the
-// newest version that any has.
+// cliConfig has each provider come from the first place that has it. Terraform by itself asks all of them, and takes
+// the newest version that any has.
 func cliConfig(m job.PluginMirror) map[string]any {
 	type block map[string]any
 	sources := block{}

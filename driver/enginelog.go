@@ -14,8 +14,8 @@ import (
 // drainLimit is how long the end of an engine's log is waited for: some process may have kept it open.
 const drainLimit = time.Second
 
-// engineLog is what engines write with TF_LOG. It is a named pipe, so that nothing of it lies in a file and each line is
-// masked on its way into the log. stderr, where errors are looked for, stays apart.
+// engineLog is what engines write with TF_LOG. It is a named pipe, so that nothing of it lies in a file and each line
+// is masked on its way into the log. stderr, where errors are looked for, stays apart.
 type engineLog struct {
 	path string
 	// read is the pipe's end here; hold keeps it open between one engine and the next.

@@ -16,7 +16,8 @@ func logs(c call) int {
 		panic(err)
 	}
 	for i := range 2000 {
-		_, _ = fmt.Fprintf(f, "[%s] request %d with %s%s\n", os.Getenv("TF_LOG"), i, os.Getenv("TOKEN"), strings.Repeat("x", 99))
+		_, _ = fmt.Fprintf(f, "[%s] request %d with %s%s\n", os.Getenv("TF_LOG"), i, os.Getenv("TOKEN"),
+			strings.Repeat("x", 99))
 	}
 	_, _ = fmt.Fprint(f, strings.Repeat("y", 3*maxLine)) // and never an end of the line
 	return c.applies("nochange")

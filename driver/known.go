@@ -13,8 +13,8 @@ import (
 )
 
 // learnSecrets has masked what came with the Pod: the token for the state service, the credentials, the backend's
-// secret arguments, and the variables, of the environment too, whose values stand in Secrets. What can't be read here can't be read either where
-// it is used, and that is where it is said.
+// secret arguments, and the variables, of the environment too, whose values stand in Secrets. What can't be read here
+// can't be read either where it is used, and that is where it is said.
 func (r *run) learnSecrets() {
 	if token, err := os.ReadFile(r.Paths.Token); err == nil {
 		r.keepSecret(string(token))

@@ -11,11 +11,12 @@ import (
 
 // TestLearn: what is known under which name is masked in which text.
 func TestLearn(t *testing.T) {
-	const deep = `{"db": {"writer": {"user": "app", "password": "lamp-Oil-7711", "pin_key": 12345678}}, "hosts": ["a", "db"],
-		"tokens": ["word", {"x": "y"}], "inner": "{\"a\": {\"apiKey\": \"abc-defgh\"}}"}`
+	const deep = `{"db": {"writer": {"user": "app", "password": "lamp-Oil-7711", "pin_key": 12345678}},
+		"hosts": ["a", "db"], "tokens": ["word", {"x": "y"}], "inner": "{\"a\": {\"apiKey\": \"abc-defgh\"}}"}`
 	for _, test := range []struct{ name, under, secret, text, want string }{
 		{"a short word under a name that says nothing", "user", "admin", "admin of main", "admin of main"},
-		{"one under the name of a secret", "db_password", "admin", "role admin, admins, admin-x, _admin", "role ***, admins, ***-x, _admin"},
+		{"one under the name of a secret", "db_password", "admin", "role admin, admins, admin-x, _admin",
+			"role ***, admins, ***-x, _admin"},
 		{"one in base64", "token", "geheim", "Z2VoZWlt", "***"},
 		{"one with odd characters", "user", "p4$$", "xp4$$x", "x***x"},
 		{"a long one under any name", "user", "administrator", "xadministrators", "x***s"},
@@ -40,7 +41,8 @@ func TestLearn(t *testing.T) {
 func TestSensitiveValues(t *testing.T) {
 	m := &masker{}
 	m.learn(sensitive(map[string]job.Output{
-		"db":   {Sensitive: true, Value: json.RawMessage(`{"user": "admin", "branch": "main", "password": "short", "port": 5432}`)},
+		"db": {Sensitive: true,
+			Value: json.RawMessage(`{"user": "admin", "branch": "main", "password": "short", "port": 5432}`)},
 		"pin":  {Sensitive: true, Value: json.RawMessage(`12345678901234567890`)},
 		"rate": {Sensitive: true, Value: json.RawMessage(`1234567`)}, "open": {Value: json.RawMessage(`"not-sensitive"`)},
 	})...)
@@ -59,7 +61,8 @@ func TestSecretEnvIsMasked(t *testing.T) {
 	b.cfg.Params.PassEnv = append(b.cfg.Params.PassEnv, "TELL", "API", "PROXY")
 	b.cfg.Params.SecretEnv = []string{"API"}
 	got := b.run(t.Context())
-	if log := b.log.String() + got.Message; strings.Contains(log, "lamp-Oil") || !strings.Contains(log, "denied for ***") {
+	log := b.log.String() + got.Message
+	if strings.Contains(log, "lamp-Oil") || !strings.Contains(log, "denied for ***") {
 		t.Errorf("%s: %s", got.Class, got.Message)
 	}
 }

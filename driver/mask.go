@@ -60,8 +60,8 @@ func (m *masker) add(values ...string) {
 	})
 }
 
-// learn makes values known that are secret as far as their names say so: a short word is a secret only under the name of
-// one, and where it stands by itself. The user "admin" or the branch "main" would make a log unreadable.
+// learn makes values known that are secret as far as their names say so: a short word is a secret only under the name
+// of one, and where it stands by itself. The user "admin" or the branch "main" would make a log unreadable.
 func (m *masker) learn(leaves ...leaf) {
 	m.update(func() {
 		for _, l := range leaves {

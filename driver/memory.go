@@ -20,20 +20,22 @@ const (
 	memoryHint = "raise spec.podTemplate.resources.limits.memory"
 )
 
-// memory is the container's memory as its cgroup has it. Where the kernel is told to end the whole container for want of
-// memory (memory.oom.group, which the kubelet sets on cgroup v2 unless singleProcessOOMKill is true), the driver would
-// go with the provider, and the state with it. So the driver is faster: near the limit it kills the largest provider,
-// which Terraform takes for a failed plugin, and saves its state.
+// memory is the container's memory as its cgroup has it. Where the kernel is told to end the whole container for want
+// of memory (memory.oom.group, which the kubelet sets on cgroup v2 unless singleProcessOOMKill is true), the driver
+// would go with the provider, and the state with it. So the driver is faster: near the limit it kills the largest
+// provider, which Terraform takes for a failed plugin, and saves its state.
 type memory struct {
 	root string
 
 	mu sync.Mutex
-	// killed are the providers that the driver has killed, with their sizes; largest was the largest process near the limit.
+	// killed are the providers that the driver has killed, with their sizes; largest was the largest process near the
+	// limit.
 	killed  []string
 	largest string
 }
 
-// number reads the first of the files that is there, those of cgroup v2 before those of v1; 0 for none, and for no limit.
+// number reads the first of the files that is there, those of cgroup v2 before those of v1; 0 for none, and for no
+// limit.
 func (m *memory) number(files ...string) int64 {
 	for _, file := range files {
 		b, err := os.ReadFile(filepath.Join(m.root, file))
@@ -100,7 +102,8 @@ func (m *memory) guard(out <-chan struct{}, log *logWriter) {
 }
 
 func (m *memory) look(limit int64, log *logWriter) {
-	if m.number("memory.current", "memory/memory.usage_in_bytes") < limit-margin(limit) || m.used() < limit-margin(limit) {
+	near := limit - margin(limit)
+	if m.number("memory.current", "memory/memory.usage_in_bytes") < near || m.used() < near {
 		return
 	}
 	p, size := largest(providers(processes(), os.Getpid()))
@@ -116,8 +119,8 @@ func (m *memory) look(limit int64, log *logWriter) {
 		return
 	}
 	m.killed = append(m.killed, name)
-	log.printf("== the container's memory of %s is nearly used up: the largest provider is killed (%s), so that Terraform can "+
-		"save its state", inMiB(limit), name)
+	log.printf("== the container's memory of %s is nearly used up: the largest provider is killed (%s), so that "+
+		"Terraform can save its state", inMiB(limit), name)
 }
 
 // largest is the process with the most memory of its own.

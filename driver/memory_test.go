@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -16,9 +17,7 @@ func cgroup(t *testing.T, files map[string]string) string {
 		"memory.max": "1073741824\n", "memory.current": "1073000000\n", "memory.peak": "1073000000\n",
 		"memory.stat": "anon 1060000000\nfile 10000\nshmem 10000\n", "memory.oom.group": "1\n",
 	}
-	for name, content := range files {
-		all[name] = content
-	}
+	maps.Copy(all, files)
 	return tree(t, all)
 }
 
@@ -42,7 +41,8 @@ func TestTheLargestProviderGoesFirst(t *testing.T) {
 	}
 }
 
-// TestProvidersAreLeftAlone: where there is room, where what is used is cache, and where the kernel kills single processes.
+// TestProvidersAreLeftAlone: where there is room, where what is used is cache, and where the kernel kills single
+// processes.
 func TestProvidersAreLeftAlone(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"there is room":                     {"memory.current": "900000000\n"},
@@ -73,13 +73,13 @@ func TestMemoryMessage(t *testing.T) {
 		engine bool
 		want   string
 	}{
-		{"the engine, in cgroup v1", &memory{root: v1}, true, "out of memory: Terraform was killed, the container's limit is " +
-			"2048 MiB, its peak was 2048 MiB: raise spec.podTemplate.resources.limits.memory (signal: killed)"},
+		{"the engine, in cgroup v1", &memory{root: v1}, true, "out of memory: Terraform was killed, the container's limit " +
+			"is 2048 MiB, its peak was 2048 MiB: raise spec.podTemplate.resources.limits.memory (signal: killed)"},
 		{"something, and nothing is known", &memory{root: t.TempDir()}, false, "out of memory: a process of the runner's " +
 			"container was killed: raise spec.podTemplate.resources.limits.memory (signal: killed)"},
-		{"something, and the largest is known", &memory{root: t.TempDir(), largest: "terraform-provider-aws with 9 MiB"}, false,
-			"out of memory: a process of the runner's container was killed (the largest was terraform-provider-aws with 9 MiB): " +
-				"raise spec.podTemplate.resources.limits.memory (signal: killed)"},
+		{"something, and the largest is known", &memory{root: t.TempDir(), largest: "terraform-provider-x with 9 MiB"}, false,
+			"out of memory: a process of the runner's container was killed (the largest was terraform-provider-x with " +
+				"9 MiB): raise spec.podTemplate.resources.limits.memory (signal: killed)"},
 	} {
 		if diff := cmp.Diff(test.want, test.memory.message("signal: killed", test.engine)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)

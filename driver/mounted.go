@@ -36,8 +36,8 @@ func (m mounted) check(want string) error {
 	if want == "" || job.DigestFiles(m) == want {
 		return nil
 	}
-	return invalid("the Secret with the Run's files does not hold what the controller rendered: somebody else has written it, " +
-		"and nothing of it was used. Delete the Secret, and ask for a Run: that makes it anew")
+	return invalid("the Secret with the Run's files does not hold what the controller rendered: somebody else has " +
+		"written it, and nothing of it was used. Delete the Secret, and ask for a Run: that makes it anew")
 }
 
 func (m mounted) spec() (job.Spec, error) {

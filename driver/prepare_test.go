@@ -148,7 +148,8 @@ func TestTerraformEnv(t *testing.T) {
 		{"variable", nil, credentials{"cloud": {"TF_VAR_x": "x"}}, nil, "TF_VAR_x: give variables in spec.variables"},
 		{"arguments", nil, credentials{"cloud": {"TF_CLI_ARGS": "x"}}, nil, "TF_CLI_ARGS would change how"},
 		{"arguments of a command", []string{"TF_CLI_ARGS_apply"}, nil, nil, "what can be set is in spec.engine"},
-		{"a log", []string{"TF_LOG"}, nil, nil, "the Pod template's env: environment variable TF_LOG: set spec.engine.logLevel"},
+		{"a log", []string{"TF_LOG"}, nil, nil,
+			"the Pod template's env: environment variable TF_LOG: set spec.engine.logLevel"},
 		{"a provider's log", []string{"TF_LOG_PROVIDER"}, nil, nil, "TF_LOG_PROVIDER: set spec.engine.logLevel"},
 		{"another workspace", []string{"TF_WORKSPACE"}, nil, nil, "TF_WORKSPACE would change how"},
 		{"another data folder", []string{"TF_DATA_DIR"}, nil, nil, "TF_DATA_DIR is Plumbline's own"},
@@ -237,7 +238,8 @@ func TestCLIConfig(t *testing.T) {
 	dir := t.TempDir()
 	full := tree(t, map[string]string{
 		"registry.terraform.io/hashicorp/aws/5.1.0/linux_amd64/terraform-provider-aws": "",
-		"example.com/team/dns/terraform-provider-dns_1.0.0_linux_amd64.zip":            "", "README": "", "a/b/c": "no folder",
+		"example.com/team/dns/terraform-provider-dns_1.0.0_linux_amd64.zip":            "",
+		"README": "", "a/b/c": "no folder",
 	})
 	tests := []struct {
 		name   string

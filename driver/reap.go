@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// Reap is what the first process of a container does: it runs this program again as its child, hands on the signals that
-// ask for its end, and waits for whatever becomes an orphan, until the child has ended. It returns the child's exit
-// status. Processes that git, a provisioner or a killed engine leave behind would stay as zombies otherwise. The driver
-// itself can't wait for them: os/exec would not get the status of an engine that was waited for.
+// Reap is what the first process of a container does: it runs this program again as its child, hands on the signals
+// that ask for its end, and waits for whatever becomes an orphan, until the child has ended. It returns the child's
+// exit status. Processes that git, a provisioner or a killed engine leave behind would stay as zombies otherwise. The
+// driver itself can't wait for them: os/exec would not get the status of an engine that was waited for.
 func Reap(argv, env []string) (status int, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -22,6 +22,7 @@ func Reap(argv, env []string) (status int, err error) {
 	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	//nolint:gosec // it is this very program, with its own arguments
 	child, err := syscall.ForkExec(self, argv, &syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}})
 	if err != nil {
 		return 1, fmt.Errorf("starting the driver: %w", err)

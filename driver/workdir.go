@@ -78,7 +78,8 @@ func (r *run) fillWorkDir() error {
 		}
 	}
 	if len(left) > 0 {
-		r.log.printf("Not taken along from the source, for Terraform left it where it ran before: %s", strings.Join(left, ", "))
+		r.log.printf("Not taken along from the source, for Terraform left it where it ran before: %s",
+			strings.Join(left, ", "))
 	}
 	return nil
 }

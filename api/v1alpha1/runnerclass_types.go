@@ -61,8 +61,9 @@ type RunnerClassSpec struct {
 	Vault *VaultServer `json:"vault,omitempty"`
 }
 
-// PluginMirror is where terraform init finds providers: in path, or else from url, or else from their own registries. A
-// provider that is in path is looked for nowhere else, in any version; one that include names is not asked of a registry.
+// PluginMirror is where terraform init finds providers: in path, or else from url, or else from their own registries.
+// A provider that is in path is looked for nowhere else, in any version; one that include names is not asked of a
+// registry.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.include) || has(self.url)",message="include says what url has: set url, or leave include out"
 type PluginMirror struct {

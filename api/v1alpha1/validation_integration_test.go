@@ -113,6 +113,9 @@ func TestNullIsAValue(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = apiServer.Delete(context.Background(), o) })
+	if err := v1alpha1.AddToScheme(apiServer.Scheme()); err != nil {
+		t.Fatal(err)
+	}
 	var w v1alpha1.Workspace
 	if err := apiServer.Get(t.Context(), client.ObjectKeyFromObject(o), &w); err != nil {
 		t.Fatal(err)

@@ -159,8 +159,8 @@ func ParseParams(s string) (Params, error) {
 	return p, nil
 }
 
-// String is the form in which Params stand in the Pod's arguments. There is no dollar sign in it: the kubelet would take
-// "$(NAME)" for an environment variable, and "$$" for "$".
+// String is the form in which Params stand in the Pod's arguments. There is no dollar sign in it: the kubelet would
+// take "$(NAME)" for an environment variable, and "$$" for "$".
 func (p Params) String() string {
 	b, err := json.Marshal(p)
 	if err != nil {

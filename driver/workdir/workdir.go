@@ -35,21 +35,21 @@ type Tree struct {
 // InImage is the tree of a root module that lies in the runner's image: all of the image.
 func InImage(path string) (Tree, error) {
 	// Where a shell would be that went there: from a link's end, ".." leads elsewhere.
-	real, err := filepath.EvalSymlinks(path)
+	end, err := filepath.EvalSymlinks(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Tree{}, invalid("the runner image has no folder %s", path)
 	case err != nil:
 		return Tree{}, fmt.Errorf("finding module %s: %w", path, err)
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(end)
 	switch {
 	case err != nil:
 		return Tree{}, fmt.Errorf("finding module %s: %w", path, err)
 	case !info.IsDir():
 		return Tree{}, invalid("%s in the runner image is no folder", path)
 	}
-	return Tree{Dir: "/", Root: strings.TrimPrefix(real, "/")}, nil
+	return Tree{Dir: "/", Root: strings.TrimPrefix(end, "/")}, nil
 }
 
 // Lay puts the tree into a work folder, and returns the root module's folder there and what of the module was left out.

@@ -95,7 +95,8 @@ func credentialVolumes(in Input) []corev1.Volume {
 	return all
 }
 
-// chosen are the keys of a Secret that are mounted, each under the name of its environment variable; nil for all of them.
+// chosen are the keys of a Secret that are mounted, each under the name of its environment variable; nil for all of
+// them.
 func chosen(keys map[string]string) []corev1.KeyToPath {
 	var items []corev1.KeyToPath
 	for _, variable := range slices.Sorted(maps.Keys(keys)) {

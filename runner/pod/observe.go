@@ -235,14 +235,15 @@ func text(reason, message string) string {
 	return reason + ": " + message
 }
 
-// outOfMemory is about a container that the kernel has ended as a whole, the driver with it: which of its processes took
-// the memory is known to nobody.
+// outOfMemory is about a container that the kernel has ended as a whole, the driver with it: which of its processes
+// took the memory is known to nobody.
 func outOfMemory(p *corev1.Pod) string {
-	what := "the runner's container ran out of memory and was killed with all that ran in it"
+	limit := "unknown"
 	for _, c := range p.Spec.Containers {
-		if limit, ok := c.Resources.Limits[corev1.ResourceMemory]; ok && c.Name == container {
-			what += ", its limit is " + limit.String()
+		if l, ok := c.Resources.Limits[corev1.ResourceMemory]; ok && c.Name == container {
+			limit = l.String()
 		}
 	}
-	return what + ": raise spec.podTemplate.resources.limits.memory"
+	return "the runner's container ran out of memory and was killed with all that ran in it, its limit is " + limit +
+		": raise spec.podTemplate.resources.limits.memory"
 }
