@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/state/people"
@@ -65,6 +66,30 @@ func (p *Person) May(t testing.TB, rights ...string) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: p.Name},
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: p.s.Name, Name: p.Name}},
 	})
+}
+
+// Edits gives the person the cluster's own role edit in the test's namespace.
+func (p *Person) Edits(t testing.TB) {
+	t.Helper()
+	p.s.Create(t, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: p.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "edit"},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: p.s.Name, Name: p.Name}},
+	})
+}
+
+// Client is what the person's own programs would use.
+func (p *Person) Client(t testing.TB) client.Client {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", p.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(config, client.Options{Scheme: p.s.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // Command is plumbline as the person would type it; nothing is typed after that.
