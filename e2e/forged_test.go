@@ -33,7 +33,8 @@ func TestForgedRuns(t *testing.T) {
 		v1alpha1.TriggerRerun: "1", v1alpha1.TriggerChange: "x", v1alpha1.TriggerDependency: "x",
 	} {
 		forged := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Namespace: s.Name}, Spec: v1alpha1.RunSpec{
-			WorkspaceName: w.Name, Operation: v1alpha1.OperationPlan, Trigger: v1alpha1.Trigger{Kind: kind, Key: key}, Attempt: 1,
+			WorkspaceName: w.Name, Operation: v1alpha1.OperationPlan, Attempt: 1,
+			Trigger: v1alpha1.Trigger{Kind: kind, Key: key},
 		}}
 		forged.Name = run.Name(w, forged.Spec)
 		forged.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(w,
@@ -51,8 +52,8 @@ func TestForgedRuns(t *testing.T) {
 	}
 }
 
-// TestEditReadsNoState: every way to a state that is open to somebody with the role edit, but for a shell in the runner's
-// own Pod and for what the Workspace's own code does, which docs/operations.md names.
+// TestEditReadsNoState: every way to a state that is open to somebody with the role edit, but for a shell in the
+// runner's own Pod and for what the Workspace's own code does, which docs/operations.md names.
 func TestEditReadsNoState(t *testing.T) {
 	t.Parallel()
 	s := suite.NewSpace(t)

@@ -110,8 +110,8 @@ func TestADestructionWhoseLastFilesAreGone(t *testing.T) {
 	}
 }
 
-// TestADestructionDuringAnOutage: an input that can't be read is not one that is gone, and nothing is destroyed with the
-// password of before its rotation.
+// TestADestructionDuringAnOutage: an input that can't be read is not one that is gone, and nothing is destroyed with
+// the password of before its rotation.
 func TestADestructionDuringAnOutage(t *testing.T) {
 	w := newWorld(t, vpn().FromSecret("v", "s", "k").Obj(), secret("old"))
 	w.settle()

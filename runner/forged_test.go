@@ -40,7 +40,8 @@ func TestAForgedRunChangesNothing(t *testing.T) {
 		key       string
 		words     string
 	}{
-		{"a deletion that plans", v1alpha1.OperationPlan, v1alpha1.TriggerDeletion, "attempt 1", "Deletion is Plumbline's own"},
+		{"a deletion that plans", v1alpha1.OperationPlan, v1alpha1.TriggerDeletion, "attempt 1",
+			"Deletion is Plumbline's own"},
 		{"a deletion of a live Workspace", v1alpha1.OperationDestroy, v1alpha1.TriggerDeletion, "attempt 1",
 			"is not being deleted"},
 		{"a tick of the year 2999", v1alpha1.OperationApply, v1alpha1.TriggerSchedule, "2999-01-01T00:00:00Z",

@@ -81,13 +81,7 @@ func TestWhatIsRefusedIsSaidAndHeals(t *testing.T) {
 					return nil
 				}
 				w.settle()
-				if c := w.condition(); c.Status != metav1.ConditionUnknown || c.Reason != test.reason ||
-					!strings.Contains(c.Message, test.words) {
-					t.Errorf("the Run says %+v", c)
-				}
-				if o := w.workspace(); !strings.Contains(o.Status.WaitingFor, test.words) {
-					t.Errorf("the Workspace waits for %q", o.Status.WaitingFor)
-				}
+				w.waits(test.reason, test.words)
 				if n := w.triesInTenMinutes(what); n < 6 || n > 20 {
 					t.Errorf("it was tried %d times in ten minutes", n)
 				}
@@ -95,6 +89,18 @@ func TestWhatIsRefusedIsSaidAndHeals(t *testing.T) {
 				w.goesOn()
 			})
 		}
+	}
+}
+
+// waits: Run and Workspace say for what.
+func (w *world) waits(reason, words string) {
+	w.t.Helper()
+	if c := w.condition(); c.Status != metav1.ConditionUnknown || c.Reason != reason ||
+		!strings.Contains(c.Message, words) {
+		w.t.Errorf("the Run says %+v", c)
+	}
+	if o := w.workspace(); !strings.Contains(o.Status.WaitingFor, words) {
+		w.t.Errorf("the Workspace waits for %q", o.Status.WaitingFor)
 	}
 }
 
@@ -184,7 +190,8 @@ func TestNoNodeTakesThePod(t *testing.T) {
 		w.clock.Step(time.Hour)
 		w.settle()
 	}
-	if c := w.condition(); c.Reason != v1alpha1.ReasonUnschedulable || !strings.Contains(c.Message, "Insufficient memory") {
+	if c := w.condition(); c.Reason != v1alpha1.ReasonUnschedulable ||
+		!strings.Contains(c.Message, "Insufficient memory") {
 		t.Errorf("the Run says %+v", c)
 	}
 	if why := w.workspace().Status.WaitingFor; !strings.Contains(why, "Insufficient memory") {
@@ -199,7 +206,8 @@ func TestNoNodeTakesThePod(t *testing.T) {
 // TestAPodThatSomebodyElseMade under the Run's name: it is never taken for the Run's.
 func TestAPodThatSomebodyElseMade(t *testing.T) {
 	stranger := func(w *world) *corev1.Pod {
-		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: testkit.Namespace, Name: w.runs()[0].Name, UID: "strange"}}
+		m := metav1.ObjectMeta{Namespace: testkit.Namespace, Name: w.runs()[0].Name, UID: "strange"}
+		return &corev1.Pod{ObjectMeta: m}
 	}
 	owned := func(w *world) *corev1.Pod {
 		p := testkit.Pod(&w.runs()[0]).Obj()
@@ -219,14 +227,7 @@ func TestAPodThatSomebodyElseMade(t *testing.T) {
 		{"that names it, without labels", unlabelled, true}} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, vpn().Obj())
-			made := false
-			w.fault = func(w *world, when, what string) error {
-				if when == "before" && what == "create Pod" && !made {
-					made = true
-					return w.base.Create(t.Context(), test.make(w))
-				}
-				return nil
-			}
+			w.outrun(test.make)
 			w.settle()
 			w.clock.Step(time.Minute)
 			w.settle()
@@ -246,6 +247,18 @@ func TestAPodThatSomebodyElseMade(t *testing.T) {
 				t.Errorf("%v; the Run's Pod is %q", names(w.runs()), r.Status.PodUID)
 			}
 		})
+	}
+}
+
+// outrun makes a Pod right before the controller makes its first.
+func (w *world) outrun(other func(*world) *corev1.Pod) {
+	made := false
+	w.fault = func(w *world, when, what string) error {
+		if when == "before" && what == "create Pod" && !made {
+			made = true
+			return w.base.Create(w.t.Context(), other(w))
+		}
+		return nil
 	}
 }
 

@@ -23,8 +23,8 @@ func checkVolumes(field string, t *v1alpha1.PodTemplate) error {
 	}
 	for _, v := range t.Volumes {
 		if !restricted(v) {
-			return invalid("%s: volume %q is of a kind that PodSecurity restricted doesn't allow: take one of configMap, secret, "+
-				"emptyDir, projected, downwardAPI, image, ephemeral, persistentVolumeClaim and csi", field, v.Name)
+			return invalid("%s: volume %q is of a kind that PodSecurity restricted doesn't allow: take one of configMap, "+
+				"secret, emptyDir, projected, downwardAPI, image, ephemeral, persistentVolumeClaim and csi", field, v.Name)
 		}
 		if v.Projected != nil && slices.ContainsFunc(v.Projected.Sources, opensTheAPI) {
 			return invalid("%s: volume %q has a token for the Kubernetes API: name it in spec.credentials as a "+

@@ -235,18 +235,6 @@ func TestBuild_TemplatesMerge(t *testing.T) {
 	}
 }
 
-// TestBuild_AClassThatIsSilent leaves the place of its Pods to the Workspace.
-func TestBuild_AClassThatIsSilent(t *testing.T) {
-	in := input()
-	in.Workspace.Spec.PodTemplate = &v1alpha1.PodTemplate{
-		NodeSelector: map[string]string{"zone": "x"}, PriorityClassName: "high", Tolerations: []corev1.Toleration{{Key: "a"}},
-	}
-	s := Build(in).Spec
-	if s.NodeSelector["zone"] != "x" || s.PriorityClassName != "high" || len(s.Tolerations) != 1 {
-		t.Errorf("got %v, %q, %v", s.NodeSelector, s.PriorityClassName, s.Tolerations)
-	}
-}
-
 func TestBuild_Resources(t *testing.T) {
 	memory := func(requests, limits string) *v1alpha1.PodTemplate {
 		r := &corev1.ResourceRequirements{Requests: corev1.ResourceList{}, Limits: corev1.ResourceList{}}

@@ -123,8 +123,8 @@ func (r *Reconciler) adopt(ctx context.Context, in Input) error {
 }
 
 // secret makes sure that the Secret with the Run's files exists, and returns its name and what it holds. A destruction
-// uses the files of the last apply where the present inputs are missing, wrong, or refused by Terraform; a failed read is
-// none of these.
+// uses the files of the last apply where the present inputs are missing, wrong, or refused by Terraform; a failed read
+// is none of these.
 func (r *Reconciler) secret(ctx context.Context, in Input) (name string, holds content, err error) {
 	bundle, err := inputs.Bundle(ctx, r.Live, in.Workspace)
 	if err == nil {
@@ -155,9 +155,9 @@ func unusable(err error) bool {
 }
 
 // filesOf makes the Secret of a bundle unless it is there.
-func (r *Reconciler) filesOf(ctx context.Context, in Input, bundle render.Bundle) (name string, holds content, err error) {
-	holds = content{bundle.Digest, bundle.FilesDigest}
-	name = SecretName(in.Workspace.Name, bundle.Digest, bundle.FilesDigest)
+func (r *Reconciler) filesOf(ctx context.Context, in Input, bundle render.Bundle) (string, content, error) {
+	holds := content{bundle.Digest, bundle.FilesDigest}
+	name := SecretName(in.Workspace.Name, bundle.Digest, bundle.FilesDigest)
 	exists, err := r.owns(ctx, in.Workspace, name)
 	if err != nil || exists {
 		return name, holds, err

@@ -25,8 +25,8 @@ func Name(w *v1alpha1.Workspace, cause v1alpha1.RunSpec) string {
 }
 
 // Doubt says why a Run is not what it claims to be; empty when it is. Whoever may create Runs may write any trigger and
-// any owner into one, and decisions are made from both. A Run that passes is one that the controller would have made, or
-// one that says openly that a person did.
+// any owner into one, and decisions are made from both. A Run that passes is one that the controller would have made,
+// or one that says openly that a person did.
 func Doubt(w *v1alpha1.Workspace, r *v1alpha1.Run) string {
 	switch owner := metav1.GetControllerOf(r); {
 	case Foreign(w, r):

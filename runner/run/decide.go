@@ -148,14 +148,7 @@ func afterLaunch(in Input) Decision {
 		return finish(in, r.Class, r.Message, r)
 	}
 	if in.Pod == nil {
-		if !in.Gone {
-			return Decision{Do: Look}
-		}
-		age := in.Now.Sub(in.Run.Status.StartedAt.Time)
-		if age < creating && in.Run.Status.PodUID == "" {
-			return Decision{Do: Note, Reason: v1alpha1.ReasonLaunching, Message: launching(in.Run), Recheck: creating - age}
-		}
-		return lost(in)
+		return unseen(in)
 	}
 	o := pod.Observe(in.Pod, in.Now)
 	switch {
@@ -173,6 +166,18 @@ func afterLaunch(in Input) Decision {
 		return Decision{Do: End, Reason: v1alpha1.ReasonCanceling, Message: "the Pod was asked to stop"}
 	}
 	return ongoing(in, o)
+}
+
+// unseen is a Pod that a cache hasn't, and perhaps the API server has.
+func unseen(in Input) Decision {
+	if !in.Gone {
+		return Decision{Do: Look}
+	}
+	age := in.Now.Sub(in.Run.Status.StartedAt.Time)
+	if age < creating && in.Run.Status.PodUID == "" {
+		return Decision{Do: Note, Reason: v1alpha1.ReasonLaunching, Message: launching(in.Run), Recheck: creating - age}
+	}
+	return lost(in)
 }
 
 // lost is a Pod that is gone and left no result.

@@ -82,8 +82,8 @@ func TestNext_AfterTheLaunch(t *testing.T) {
 		message string
 	}{
 		{"no Pod was seen: a cache may lag", launched(), nil, false, 0, Look, "", "", ""},
-		{"the API server has no Pod yet: a controller of an earlier release may be creating it", launched(), nil, true, creating / 2, Note,
-			"",
+		{"the API server has no Pod yet: a controller of an earlier release may be creating it", launched(), nil, true,
+			creating / 2, Note, "",
 			v1alpha1.ReasonLaunching, "creating Pod vpn-1"},
 		{"the API server has no Pod, and had it: its record follows it", recorded("uid"), nil, true, 0, Note, "",
 			v1alpha1.ReasonPodGone, "Pod vpn-1 is gone"},

@@ -52,8 +52,8 @@ func before(runs []v1alpha1.Run) *v1alpha1.Run {
 	return &ended[len(ended)-1]
 }
 
-// doubt finds out whether the Run is what it claims to be. The Workspace of a cache may be older than its Run: nobody is
-// turned away for that.
+// doubt finds out whether the Run is what it claims to be. The Workspace of a cache may be older than its Run: nobody
+// is turned away for that.
 func (r *Reconciler) doubt(ctx context.Context, key types.NamespacedName, in *Input) error {
 	if in.Workspace == nil || in.Run.Status.StartedAt != nil || Doubt(in.Workspace, in.Run) == "" {
 		return nil

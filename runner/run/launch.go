@@ -32,7 +32,7 @@ func (r *Reconciler) launch(ctx context.Context, in *Input) (Decision, error) {
 	case apierrors.IsAlreadyExists(err):
 		return r.taken(ctx, in, made.Pod)
 	case err != nil:
-		return unprepared(*in, refused(fmt.Sprintf("creating Pod %q", made.Pod.Name), err))
+		return unprepared(*in, refused(fmt.Sprintf("creating Pod %q", made.Name), err))
 	}
 	if err := r.record(ctx, *in, made); err != nil {
 		return Decision{}, err
@@ -63,7 +63,8 @@ func remedy(in Input) string {
 	if in.Run.Spec.Trigger.Kind != v1alpha1.TriggerDeletion {
 		return ""
 	}
-	return ": nothing can be destroyed without it; make it again, or set spec.deletionPolicy to Orphan to leave what exists"
+	return ": nothing can be destroyed without it; make it again, or set spec.deletionPolicy to Orphan to leave what " +
+		"exists"
 }
 
 // taken looks at what has the Pod's name already.
@@ -128,7 +129,7 @@ func (r *Reconciler) record(ctx context.Context, in Input, made prepared) error 
 		err = errors.Join(err, r.deletePod(ctx, made.Pod))
 	}
 	if err != nil {
-		return fmt.Errorf("recording the launch of Pod %q: %w", made.Pod.Name, err)
+		return fmt.Errorf("recording the launch of Pod %q: %w", made.Name, err)
 	}
 	return nil
 }
@@ -136,7 +137,7 @@ func (r *Reconciler) record(ctx context.Context, in Input, made prepared) error 
 func begin(in Input, made prepared) {
 	s := &in.Run.Status
 	s.StartedAt = new(metav1.NewTime(in.Now))
-	s.PodName, s.PodUID = made.Pod.Name, made.Pod.UID
+	s.PodName, s.PodUID = made.Name, made.UID
 	s.WorkspaceUID = in.Workspace.UID
 	s.WorkspaceGeneration = in.Workspace.Generation
 	s.InputsDigest, s.FilesDigest = made.digest, made.files

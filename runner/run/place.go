@@ -121,8 +121,8 @@ func (r *Reconciler) places(ctx context.Context, in Input) (places, error) {
 	return places{wanted: wanted}, nil
 }
 
-// refusedInputs is an error when Terraform has refused the inputs that a destruction would be given, and they are others
-// than those of the last apply.
+// refusedInputs is an error when Terraform has refused the inputs that a destruction would be given, and they are
+// others than those of the last apply.
 func refusedInputs(in Input, digest string) error {
 	if !fallsBack(in) || in.Workspace.Status.Applied.InputsDigest == digest {
 		return nil

@@ -44,17 +44,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.sweep(ctx, in); err != nil || in.Run == nil {
 		return ctrl.Result{}, err
 	}
-	d := Next(in)
-	if d.Do == Look {
-		if err := r.look(ctx, &in); err != nil {
-			return ctrl.Result{}, err
-		}
-		d = Next(in)
-	}
-	if d.Do == Launch {
-		if d, err = r.launch(ctx, &in); err != nil {
-			return ctrl.Result{}, err
-		}
+	d, err := r.decide(ctx, &in)
+	if err != nil {
+		return ctrl.Result{}, err
 	}
 	before := in.Run.DeepCopy()
 	if err := r.act(ctx, in, d); err != nil {
@@ -68,6 +60,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		observe(in.Run)
 	}
 	return ctrl.Result{RequeueAfter: d.Recheck}, nil
+}
+
+// decide looks and launches where that is what is next, and returns what is left to do then.
+func (r *Reconciler) decide(ctx context.Context, in *Input) (Decision, error) {
+	d := Next(*in)
+	if d.Do == Look {
+		if err := r.look(ctx, in); err != nil {
+			return Decision{}, err
+		}
+		d = Next(*in)
+	}
+	if d.Do == Launch {
+		return r.launch(ctx, in)
+	}
+	return d, nil
 }
 
 // patch writes the status once, and only over what was read: of two controllers one gets a conflict and looks again.

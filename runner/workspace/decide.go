@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/runner/names"
@@ -171,8 +168,8 @@ func destroyAgain(in Input, last *v1alpha1.Run) bool {
 		refusedByTerraform(in, last)
 }
 
-// refusedByTerraform tells whether the engine refused what the destruction was given, and what was applied last is still to be
-// tried: the next Run is given that.
+// refusedByTerraform tells whether the engine refused what the destruction was given, and what was applied last is still
+// to be tried: the next Run is given that.
 func refusedByTerraform(in Input, last *v1alpha1.Run) bool {
 	applied := in.Workspace.Status.Applied
 	return applied != nil && last.Status.StartedAt != nil && job.Class(last.Status.Class) == job.ConfigInvalid &&
@@ -373,21 +370,3 @@ func delay(p RetryPolicy, attempt int32) time.Duration {
 }
 
 func succeeded(r *v1alpha1.Run) bool { return job.Class(r.Status.Class).Succeeded() }
-
-// hindrance is what a Run waits for that has no Pod yet, or whose Pod has no node; empty for nothing.
-func hindrance(r *v1alpha1.Run) string {
-	c := phase(r)
-	switch c.Reason {
-	case v1alpha1.ReasonLaunching, v1alpha1.ReasonRunning, v1alpha1.ReasonCanceling, v1alpha1.ReasonPodGone:
-		return ""
-	}
-	return c.Message
-}
-
-// phase is what an unfinished Run says of itself; empty before it has said anything.
-func phase(r *v1alpha1.Run) metav1.Condition {
-	if c := apimeta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionSucceeded); c != nil {
-		return *c
-	}
-	return metav1.Condition{}
-}

@@ -87,8 +87,8 @@ func NewCluster(c client.Client, clk clock.PassiveClock, controller string) *Clu
 	}
 }
 
-// Identify implements Gate. It asks the API server as seldom as it can: not about what is no token for this service, not
-// about what it was told a moment ago, and about few at once.
+// Identify implements Gate. It asks the API server as seldom as it can: not about what is no token for this service,
+// not about what it was told a moment ago, and about few at once.
 func (c *Cluster) Identify(ctx context.Context, token string) (Identity, error) {
 	if err := plausible(token, c.clock.Now()); err != nil {
 		return Identity{}, err
