@@ -5,6 +5,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -29,6 +30,7 @@ import (
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/runner/aggregation"
+	"github.com/plumbline-dev/plumbline/runner/definitions"
 	"github.com/plumbline-dev/plumbline/runner/installation"
 	"github.com/plumbline-dev/plumbline/runner/pod"
 	"github.com/plumbline-dev/plumbline/runner/revoke"
@@ -110,7 +112,25 @@ func NewManager(ctx context.Context, cfg *rest.Config, o Options) (manager.Manag
 	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
 		return nil, fmt.Errorf("adding readiness check: %w", err)
 	}
+	if err := checkDefinitions(ctx, mgr, o.Logger); err != nil {
+		return nil, err
+	}
 	return mgr, setUp(ctx, mgr, o)
+}
+
+// checkDefinitions refuses to start over definitions that lack fields. Ones that can't be read are none that lack any.
+func checkDefinitions(ctx context.Context, mgr manager.Manager, log logr.Logger) error {
+	err := definitions.Check(ctx, mgr.GetAPIReader())
+	if lacking, is := errors.AsType[*definitions.LackingError](err); is {
+		return lacking
+	}
+	if err != nil {
+		log.Error(err, "looking at the CustomResourceDefinitions before the start")
+	}
+	if err := mgr.Add(&definitions.Keeper{Live: mgr.GetAPIReader(), Log: log}); err != nil {
+		return fmt.Errorf("adding the keeper of the definitions: %w", err)
+	}
+	return nil
 }
 
 func setUp(ctx context.Context, mgr manager.Manager, o Options) error {
