@@ -250,6 +250,8 @@ type Kept struct {
 	At       time.Time `json:"at,omitzero"`
 	// Resources counts those that it manages; nil for a state that is encrypted or damaged, in which nobody can count.
 	Resources *int `json:"resources,omitempty"`
+	// Deleted is when the Workspace was deleted with all that it managed; zero for one that was lost or orphaned.
+	Deleted time.Time `json:"deleted,omitzero"`
 }
 
 // keptFor describes the state of a UID; nil when there is none, or another UID has taken it over.
@@ -260,6 +262,9 @@ func (s *Service) keptFor(ctx context.Context, uid string) (*Kept, error) {
 	}
 	k := &Kept{Owner: owner.Owner}
 	k.UID = uid
+	if k.Deleted, err = s.deletedAt(ctx, uid); err != nil {
+		return nil, err
+	}
 	v, data, err := s.Newest(ctx, uid)
 	switch {
 	case errors.Is(err, ErrNotFound):

@@ -20,7 +20,8 @@ type Removal struct {
 	Destroyed int64
 }
 
-// Purge removes all that is kept of a destroyed Workspace, and of those whose state it had taken over. It returns
+// Purge removes all that is kept of a destroyed Workspace, and of those whose state it had taken over: at once, or after
+// KeepDeleted. It returns
 // ErrInUse while the newest state still has resources, or may have, a live Run holds the lock, or a state waits to be
 // stored, a *MissingError where there should be a state and is none, and ErrNotFound when nothing is kept.
 func (s *Service) Purge(ctx context.Context, r Removal) error {
@@ -34,6 +35,9 @@ func (s *Service) Purge(ctx context.Context, r Removal) error {
 	if kept {
 		if err := s.createOnce(ctx, allowed(r.UID), nil); err != nil {
 			return err
+		}
+		if s.KeepDeleted > 0 {
+			return s.markDeleted(ctx, r.Owner)
 		}
 	}
 	if err := s.erase(ctx, r.Owner); err != nil {

@@ -77,6 +77,8 @@ type Options struct {
 	// the newest stay, forever when 0.
 	KeepVersions int
 	KeepAge      time.Duration
+	// KeepDeleted is for how long what is kept of a Workspace outlives its deletion; no time when 0.
+	KeepDeleted time.Duration
 	// StoreID tells this store from others, and Installation this service: both stand in what it keeps.
 	StoreID, Installation string
 	// Metrics counts locks and versions; nil for nobody who asks.

@@ -28,6 +28,7 @@ type flags struct {
 	keepArchive   time.Duration
 	keepVersions  int
 	keepAge       time.Duration
+	keepDeleted   time.Duration
 	sealSecret    string
 	transit       *seal.Transit // nil without
 	refuseBare    bool
@@ -75,6 +76,8 @@ func parseAny(args []string, more ...func(*flag.FlagSet)) (flags, error) {
 		"ID of a store that is to be used from now on, though the key ring was used with another one")
 	set.DurationVar(&f.keepArchive, "keep-archive", 30*24*time.Hour, "age at which plans and logs of Runs are removed")
 	set.IntVar(&f.keepVersions, "keep-versions", state.DefaultKeepVersions, "how many versions of each state are kept")
+	set.DurationVar(&f.keepDeleted, "keep-deleted", 7*24*time.Hour,
+		"for how long the states of a deleted Workspace can still be read and taken over; 0 is not at all")
 	set.DurationVar(&f.keepAge, "keep-age", 0, "how long versions before the newest are kept at most; 0 is for ever")
 	set.StringVar(&f.sealSecret, "seal-keys-secret",
 		cmp.Or(os.Getenv("PLUMBLINE_SEAL_KEYS_SECRET"), "plumbline-state-keys"),
@@ -108,6 +111,8 @@ func (f flags) check() error {
 		return errors.New("--namespace or POD_NAMESPACE is needed")
 	case f.keepVersions < 2 || f.keepVersions > state.MaxKeepVersions:
 		return fmt.Errorf("--keep-versions %d is not between 2 and %d", f.keepVersions, state.MaxKeepVersions)
+	case f.keepDeleted < 0:
+		return fmt.Errorf("--keep-deleted %s is negative", f.keepDeleted)
 	case f.keepAge < 0:
 		return fmt.Errorf("--keep-age %s is negative", f.keepAge)
 	case f.sealSecret == "":

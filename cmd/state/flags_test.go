@@ -21,6 +21,7 @@ func TestParse(t *testing.T) {
 		{"too few versions", append([]string{"--keep-versions=1"}, good...), "--keep-versions"},
 		{"too many versions", append([]string{"--keep-versions=501"}, good...), "--keep-versions"},
 		{"an age that is none", append([]string{"--keep-age=-1h"}, good...), "--keep-age"},
+		{"a grace that is none", append([]string{"--keep-deleted=-1h"}, good...), "--keep-deleted"},
 		{"no secret for the keys", append([]string{"--seal-keys-secret="}, good...), "--seal-keys-secret"},
 		{"a store that is none", append([]string{"--store=mysql://b"}, good...), "there are azblob://"},
 		{"an API that nobody owns", append([]string{"--register-api", "--pod-name=p"}, good...), "--api-owner"},

@@ -96,7 +96,8 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	service := state.New(state.Options{
 		Store: sealed, Pods: cluster, Clock: clk, Log: log, KeepVersions: f.keepVersions, KeepAge: f.keepAge,
-		StoreID: storeID, Installation: f.namespace, Metrics: metrics,
+		KeepDeleted: f.keepDeleted,
+		StoreID:     storeID, Installation: f.namespace, Metrics: metrics,
 	})
 	serving := server.Options{
 		Service: service, Gate: cluster, Reports: cluster, Clock: clk, Log: log, Metrics: metrics,

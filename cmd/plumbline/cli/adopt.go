@@ -60,16 +60,20 @@ func (s *session) orphans(ctx context.Context, namespace string) ([]state.Kept, 
 
 func printOrphans(out io.Writer, orphans []state.Kept, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "UID\tNAMESPACE\tWORKSPACE\tVERSIONS\tSERIAL\tRESOURCES\tLAST WRITE")
+	fmt.Fprintln(w, "UID\tNAMESPACE\tWORKSPACE\tVERSIONS\tSERIAL\tRESOURCES\tLAST WRITE\tDELETED")
 	for _, k := range orphans {
-		age, resources := "", "unknown"
+		age, resources, deleted := "", "unknown", ""
 		if !k.At.IsZero() {
 			age = duration.HumanDuration(now.Sub(k.At))
+		}
+		if !k.Deleted.IsZero() {
+			deleted = duration.HumanDuration(now.Sub(k.Deleted))
 		}
 		if k.Resources != nil {
 			resources = strconv.Itoa(*k.Resources)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\n", k.UID, k.Namespace, k.Name, k.Versions, k.Serial, resources, age)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", k.UID, k.Namespace, k.Name, k.Versions, k.Serial, resources,
+			age, deleted)
 	}
 	return w.Flush()
 }
@@ -157,6 +161,9 @@ func (s *session) adoptAll(ctx context.Context, a adoption) error {
 	}
 	byName := map[string][]state.Kept{}
 	for _, k := range orphans {
+		if !k.Deleted.IsZero() {
+			continue // what it managed is destroyed: nobody misses it
+		}
 		byName[k.Name] = append(byName[k.Name], k)
 	}
 	left := 0
