@@ -114,3 +114,8 @@ func (s *Service) TidyArchive(keep time.Duration) Chore {
 		return s.sweepArchive(ctx, keep)
 	}}
 }
+
+// TidyDeleted removes what is kept of Workspaces that were deleted long enough ago.
+func (s *Service) TidyDeleted() Chore {
+	return Chore{Name: "deleted", Every: archiveEvery, Do: s.eraseDeleted}
+}

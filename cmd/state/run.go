@@ -113,7 +113,7 @@ func serve(ctx context.Context, f flags, c client.Client, log *slog.Logger) erro
 	go certs.Keep(ctx)
 	go sealed.Keep(ctx)
 	go service.Maintain(ctx)
-	chores := []state.Chore{service.TidyVersions(), service.TidyArchive(f.keepArchive)}
+	chores := []state.Chore{service.TidyVersions(), service.TidyArchive(f.keepArchive), service.TidyDeleted()}
 	if s, ok := store.(sweeper); ok {
 		chores = append(chores, tidyPieces(s, clk, log))
 	}
