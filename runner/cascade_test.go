@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -74,6 +75,40 @@ func (w *world) collect() {
 	}
 }
 
+// untilGone lets controllers, collector and Pods go on until the Workspace is gone, and counts the Runs that destroyed.
+func (w *world) untilGone() int {
+	w.t.Helper()
+	destroyed := map[types.UID]bool{}
+	for i := 0; i < 40 && w.workspace() != nil; i++ {
+		_ = w.pass() // an error is tried again
+		for _, r := range w.runs() {
+			if r.Spec.Trigger.Kind == v1alpha1.TriggerDeletion {
+				destroyed[r.UID] = true
+			}
+		}
+		w.collect()
+		for _, p := range w.live() {
+			if i%3 == 2 && w.get(p.OwnerReferences[0].Name, &v1alpha1.Run{}) {
+				w.finish(p, job.Result{Class: job.Applied})
+			}
+		}
+		w.clock.Step(5 * time.Second)
+	}
+	return len(destroyed)
+}
+
+// expectNoLeftovers: of what belongs to nobody only the outputs stay.
+func (w *world) expectNoLeftovers() {
+	w.t.Helper()
+	var secrets corev1.SecretList
+	w.must(w.base.List(w.t.Context(), &secrets))
+	for _, s := range secrets.Items {
+		if len(s.OwnerReferences) == 0 && s.Name != "vpn-outputs" {
+			w.t.Errorf("Secret %s is left behind", s.Name)
+		}
+	}
+}
+
 // TestDeletionByEachCascade: everything is destroyed once, and the Workspace goes, with a history that is collected
 // meanwhile, and while a Run goes on.
 func TestDeletionByEachCascade(t *testing.T) {
@@ -96,33 +131,12 @@ func TestDeletionByEachCascade(t *testing.T) {
 					w.edit(func(o *v1alpha1.Workspace) { o.Finalizers = append(o.Finalizers, cascade) })
 				}
 				w.must(w.base.Delete(t.Context(), w.workspace()))
-				destroyed := map[string]bool{}
-				for i := 0; i < 40 && w.workspace() != nil; i++ {
-					_ = w.pass()
-					for _, r := range w.runs() {
-						if r.Spec.Trigger.Kind == v1alpha1.TriggerDeletion {
-							destroyed[string(r.UID)] = true
-						}
-					}
-					w.collect()
-					for _, p := range w.live() {
-						if i%3 == 2 && w.get(p.OwnerReferences[0].Name, &v1alpha1.Run{}) {
-							w.finish(p, job.Result{Class: job.Applied})
-						}
-					}
-					w.clock.Step(5 * time.Second)
-				}
-				if w.workspace() != nil || w.state.resources.Load() || len(destroyed) != 1 {
+				runs := w.untilGone()
+				if w.workspace() != nil || w.state.resources.Load() || runs != 1 {
 					t.Errorf("gone: %v, destroyed: %v, by %d Runs; Runs are %v", w.workspace() == nil, !w.state.resources.Load(),
-						len(destroyed), names(w.runs()))
+						runs, names(w.runs()))
 				}
-				var secrets corev1.SecretList
-				w.must(w.base.List(t.Context(), &secrets))
-				for _, s := range secrets.Items {
-					if len(s.OwnerReferences) == 0 && s.Name != "vpn-outputs" {
-						t.Errorf("Secret %s is left behind", s.Name)
-					}
-				}
+				w.expectNoLeftovers()
 			})
 		}
 	}

@@ -18,6 +18,14 @@ func (w *world) readyFor() (metav1.ConditionStatus, int64) {
 	return c.Status, c.ObservedGeneration
 }
 
+// expectReady holds what Ready says, and how many Pods are at work.
+func (w *world) expectReady(when string, status metav1.ConditionStatus, of int64, pods int) {
+	w.t.Helper()
+	if s, g := w.readyFor(); s != status || g != of || len(w.live()) != pods {
+		w.t.Errorf("%s: Ready is %s for generation %d, with %d Pods at work", when, s, g, len(w.live()))
+	}
+}
+
 // respec edits the spec as the API server takes it: the generation rises.
 func (w *world) respec(change func(*v1alpha1.Workspace)) {
 	w.t.Helper()
@@ -37,33 +45,21 @@ func TestReadyMeansThisGeneration(t *testing.T) {
 
 	w.clock.Step(time.Hour)
 	w.settle()
-	if status, of := w.readyFor(); status != metav1.ConditionTrue || of != 1 || len(w.live()) != 1 {
-		t.Fatalf("while a check goes on Ready is %s for generation %d", status, of)
-	}
+	w.expectReady("a check goes on", metav1.ConditionTrue, 1, 1)
 	w.respec(resize("2"))
 	w.settle()
-	if status, of := w.readyFor(); status != metav1.ConditionUnknown || of != 2 {
-		t.Errorf("edited during a check, Ready is %s for generation %d", status, of)
-	}
+	w.expectReady("edited during a check", metav1.ConditionUnknown, 2, 1)
 	w.finish(w.live()[0], job.Result{Class: job.NoChanges})
 	w.settle()
-	if status, of := w.readyFor(); status != metav1.ConditionUnknown || of != 2 || len(w.live()) != 1 {
-		t.Errorf("with the change on its way, Ready is %s for generation %d", status, of)
-	}
+	w.expectReady("the change is on its way", metav1.ConditionUnknown, 2, 1)
 	w.finish(w.live()[0], job.Result{Class: job.Applied})
 	w.settle()
-	if status, of := w.readyFor(); status != metav1.ConditionTrue || of != 2 {
-		t.Errorf("applied, Ready is %s for generation %d", status, of)
-	}
+	w.expectReady("applied", metav1.ConditionTrue, 2, 0)
 
 	w.respec(func(o *v1alpha1.Workspace) { resize("3")(o); o.Spec.Suspend = true })
 	w.settle()
-	if status, of := w.readyFor(); status != metav1.ConditionFalse || of != 3 {
-		t.Errorf("edited while suspended, Ready is %s for generation %d", status, of)
-	}
+	w.expectReady("edited while suspended", metav1.ConditionFalse, 3, 0)
 	w.respec(resize("2"))
 	w.settle()
-	if status, of := w.readyFor(); status != metav1.ConditionTrue || of != 4 {
-		t.Errorf("edited back, Ready is %s for generation %d", status, of)
-	}
+	w.expectReady("edited back", metav1.ConditionTrue, 4, 0)
 }

@@ -65,34 +65,39 @@ func TestOutputsThatAreRefused(t *testing.T) {
 			"Refused", "failed calling webhook"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, vpn().History(1, 1).Obj())
-			w.settle()
-			first := w.runs()[0].Name
-			w.refuse("create Secret", test.err)
-			w.finish(w.live()[0], job.Result{Class: job.Applied})
-			w.must(w.passes(3)) // each of which tries again
-			c, going := w.says(v1alpha1.ConditionReady), w.says(v1alpha1.ConditionReconciling)
-			if c.Status != metav1.ConditionFalse || c.Reason != test.reason || !strings.Contains(c.Message, test.words) ||
-				!strings.Contains(c.Message, "vpn-outputs") || going.Reason != test.reason {
-				t.Errorf("Ready is %s, %s: %s; Reconciling: %s", c.Status, c.Reason, c.Message, going.Reason)
-			}
-			w.edit(func(o *v1alpha1.Workspace) { o.Annotations = map[string]string{v1alpha1.AnnotationRerun: "1"} })
-			w.must(w.passes(3))
-			if c := w.says(v1alpha1.ConditionReady); c.Reason != test.reason {
-				t.Errorf("while a Run goes on Ready is %s, %s: %s", c.Status, c.Reason, c.Message)
-			}
-			w.finish(w.live()[0], job.Result{Class: job.NoChanges})
-			w.must(w.passes(3))
-			s := w.workspace().Status
-			if w.get(first, &v1alpha1.Run{}) || s.LastRerun != "1" || s.OutputsSecretName != "" {
-				t.Errorf("the rest of the pass did not go on: %v, %+v", names(w.runs()), s)
-			}
-			w.fault = nil
-			w.settle()
-			if !w.ready() || w.workspace().Status.OutputsSecretName != "vpn-outputs" {
-				t.Errorf("it does not heal: %+v", w.workspace().Status)
-			}
+			outputsRefused(newWorld(t, vpn().History(1, 1).Obj()), test.err, test.reason, test.words)
 		})
+	}
+}
+
+// outputsRefused has the outputs of a first apply refused, and a rerun, and then nothing any more.
+func outputsRefused(w *world, err error, reason, words string) {
+	w.t.Helper()
+	w.settle()
+	first := w.runs()[0].Name
+	w.refuse("create Secret", err)
+	w.finish(w.live()[0], job.Result{Class: job.Applied})
+	w.must(w.passes(3)) // each of which tries again
+	c, going := w.says(v1alpha1.ConditionReady), w.says(v1alpha1.ConditionReconciling)
+	if c.Status != metav1.ConditionFalse || c.Reason != reason || !strings.Contains(c.Message, words) ||
+		!strings.Contains(c.Message, "vpn-outputs") || going.Reason != reason {
+		w.t.Errorf("Ready is %s, %s: %s; Reconciling: %s", c.Status, c.Reason, c.Message, going.Reason)
+	}
+	w.edit(func(o *v1alpha1.Workspace) { o.Annotations = map[string]string{v1alpha1.AnnotationRerun: "1"} })
+	w.must(w.passes(3))
+	if c := w.says(v1alpha1.ConditionReady); c.Reason != reason {
+		w.t.Errorf("while a Run goes on Ready is %s, %s: %s", c.Status, c.Reason, c.Message)
+	}
+	w.finish(w.live()[0], job.Result{Class: job.NoChanges})
+	w.must(w.passes(3))
+	s := w.workspace().Status
+	if w.get(first, &v1alpha1.Run{}) || s.LastRerun != "1" || s.OutputsSecretName != "" {
+		w.t.Errorf("the rest of the pass did not go on: %v, %+v", names(w.runs()), s)
+	}
+	w.fault = nil
+	w.settle()
+	if !w.ready() || w.workspace().Status.OutputsSecretName != "vpn-outputs" {
+		w.t.Errorf("it does not heal: %+v", w.workspace().Status)
 	}
 }
 

@@ -46,6 +46,28 @@ func (w *world) inputSecrets() int {
 	return len(list.Items)
 }
 
+// launchMeanwhile changes the inputs, and lets a person's Run be launched with them, right before the Workspace's status
+// is written the next time that no Pod is at work.
+func (w *world) launchMeanwhile() *bool {
+	launched := false
+	w.fault = func(w *world, when, what string) error {
+		if when != "before" || what != "patch Workspace status" || len(w.live()) > 0 || launched {
+			return nil
+		}
+		launched = true
+		w.value("2")
+		w.must(w.base.Create(w.t.Context(), testkit.Run("vpn", "by-hand").Manual().Obj()))
+		other := &run.Reconciler{Client: w.base, Live: w.base, Recorder: events.NewFakeRecorder(9), Clock: w.clock,
+			State: location, Locks: w.state}
+		for range 2 {
+			_, err := other.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: w.key})
+			w.must(err)
+		}
+		return nil
+	}
+	return &launched
+}
+
 // TestPruningSparesARunThatIsLaunchedMeanwhile: while a Workspace is looked at its inputs change, and a person's Run
 // with the new ones is launched.
 func TestPruningSparesARunThatIsLaunchedMeanwhile(t *testing.T) {
@@ -68,25 +90,11 @@ func TestPruningSparesARunThatIsLaunchedMeanwhile(t *testing.T) {
 			w := newWorld(t, vpn().FromSecret("v", "s", "k").Obj(), testkit.Secret("s", map[string]string{"k": "1"}))
 			w.settle()
 			test.before(w)
-			launched := false
-			w.fault = func(w *world, when, what string) error {
-				if when == "before" && what == "patch Workspace status" && len(w.live()) == 0 && !launched {
-					launched = true
-					w.value("2")
-					w.must(w.base.Create(t.Context(), testkit.Run("vpn", "by-hand").Manual().Obj()))
-					other := &run.Reconciler{Client: w.base, Live: w.base, Recorder: events.NewFakeRecorder(9), Clock: w.clock,
-						State: location, Locks: w.state}
-					for range 2 {
-						_, err := other.Reconcile(t.Context(), ctrl.Request{NamespacedName: w.key})
-						w.must(err)
-					}
-				}
-				return nil
-			}
+			launched := w.launchMeanwhile()
 			w.finish(w.live()[0], job.Result{Class: job.Applied})
 			_ = w.passes(2)
-			if live := w.live(); !launched || len(live) != 1 || live[0].Name != "by-hand" || !w.mounted(live[0]) {
-				t.Fatalf("launched: %v; its files are gone, or %d Pods are at work", launched, len(live))
+			if live := w.live(); !*launched || len(live) != 1 || live[0].Name != "by-hand" || !w.mounted(live[0]) {
+				t.Fatalf("launched: %v; its files are gone, or %d Pods are at work", *launched, len(live))
 			}
 			w.fault = nil
 			w.drive("its end", func() bool { return len(w.live()) == 0 && w.ready() })
@@ -101,7 +109,9 @@ func TestPruningSparesARunThatIsLaunchedMeanwhile(t *testing.T) {
 
 // TestSecretsThatNobodyNeedsGo, though not at once, and while Runs are always due too.
 func TestSecretsThatNobodyNeedsGo(t *testing.T) {
-	for name, w := range map[string]*testkit.WorkspaceBuilder{"at rest": vpn(), "always due": vpn().Schedule("@every 1m")} {
+	for name, w := range map[string]*testkit.WorkspaceBuilder{
+		"at rest": vpn(), "always due": vpn().Schedule("@every 1m"),
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, w.FromSecret("v", "s", "k").Obj(), testkit.Secret("s", map[string]string{"k": "1"}))
 			w.drive("Ready", w.ready)

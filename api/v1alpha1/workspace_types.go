@@ -231,8 +231,8 @@ type Drift struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*)?$') && self != 'Local'",message="timeZone is an IANA name such as Europe/Madrid"
 	TimeZone string `json:"timeZone,omitempty"`
-	// jitter delays each tick by up to this long, always by the same share for one Workspace. Without it that is a tenth of
-	// the time between two ticks and at most a minute; 0s is on the dot.
+	// jitter delays each tick by up to this long, always by the same share for one Workspace. Without it that is a tenth
+	// of the time between two ticks and at most a minute; 0s is on the dot.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32

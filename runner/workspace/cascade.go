@@ -35,8 +35,8 @@ func collecting(in Input) (Decision, bool) {
 	}
 	return Decision{
 		Do: Wait, Reason: v1alpha1.ReasonDestroying, Again: collectorPatience,
-		Message: fmt.Sprintf("Kubernetes' garbage collector is at work on what belongs to the Workspace, as the deletion asks "+
-			"(cascade=%s): the infrastructure is destroyed after that", cascade),
+		Message: fmt.Sprintf("Kubernetes' garbage collector is at work on what belongs to the Workspace, as the deletion "+
+			"asks (cascade=%s): the infrastructure is destroyed after that", cascade),
 	}, true
 }
 

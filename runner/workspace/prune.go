@@ -15,7 +15,7 @@ import (
 )
 
 // prune deletes the finished Runs that the history has no room for, and the Secrets that no Run needs any more. What a
-// Run has left in the archive goes by its age: the log of Monday's change is read after many a check that found nothing.
+// Run has left in the archive goes by its age: the log of Monday's change is read after many checks that found nothing.
 // It returns when to look again; zero for not by time alone.
 func (r *Reconciler) prune(ctx context.Context, in Input) (time.Duration, error) {
 	over := surplus(in)
@@ -58,12 +58,12 @@ func surplus(in Input) []v1alpha1.Run {
 	return over
 }
 
-// leastAge is how old a Secret has to be before it is deleted: one that is younger may have been made for a Run that was
-// decided on while the Workspace was looked at.
+// leastAge is how old a Secret has to be before it is deleted: one that is younger may have been made for a Run that
+// was decided on while the Workspace was looked at.
 const leastAge = time.Minute
 
-// pruneSecrets keeps the files of the current inputs, of the last apply and of Runs that have not ended, and the outputs
-// under their present name. It returns when to look again for what is too young yet; zero for nothing.
+// pruneSecrets keeps the files of the current inputs, of the last apply and of Runs that have not ended, and the
+// outputs under their present name. It returns when to look again for what is too young yet; zero for nothing.
 func (r *Reconciler) pruneSecrets(ctx context.Context, in Input) (time.Duration, error) {
 	stale, again, err := r.staleSecrets(ctx, in)
 	if err != nil || len(stale) == 0 {

@@ -74,14 +74,20 @@ func remember(in Input, s *v1alpha1.WorkspaceStatus, r *v1alpha1.Run) {
 		s.LastRerun = t.Key
 	}
 	if applied(r) && Tells(r) && (s.Applied == nil || run.News(in.Workspace, r, &s.Applied.At)) {
-		s.Applied = &v1alpha1.Applied{
-			Run: r.Name, InputsDigest: r.Status.InputsDigest, FilesDigest: r.Status.FilesDigest, At: *r.Status.FinishedAt,
-			StateSerial: serial(r, s.Applied),
-		}
-		if b := r.Status.Backend; b != nil {
-			s.Applied.Lineage, s.Applied.StoreID = b.Lineage, b.StoreID
-		}
+		s.Applied = appliedBy(r, s.Applied)
 	}
+}
+
+// appliedBy is what a Run has applied, and the state that it left.
+func appliedBy(r *v1alpha1.Run, before *v1alpha1.Applied) *v1alpha1.Applied {
+	a := &v1alpha1.Applied{
+		Run: r.Name, InputsDigest: r.Status.InputsDigest, FilesDigest: r.Status.FilesDigest, At: *r.Status.FinishedAt,
+		StateSerial: serial(r, before),
+	}
+	if b := r.Status.Backend; b != nil {
+		a.Lineage, a.StoreID = b.Lineage, b.StoreID
+	}
+	return a
 }
 
 // serial is the state's: a Run that wrote no state doesn't know it, and it is the one of before then.
