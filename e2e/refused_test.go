@@ -33,9 +33,9 @@ func TestQuotas(t *testing.T) {
 			w := s.Workspace("tight", door)
 			s.Create(t, w)
 			awaitWaiting(t, s, w, "exceeded quota: few")
-			s.AwaitRun(t, w, "a Run that says so", func(r *v1alpha1.Run) bool {
-				return len(r.Status.Conditions) == 1 && r.Status.Conditions[0].Reason == "QuotaExceeded"
-			})
+			if c := s.Runs(t, w)[0].Status.Conditions[0]; c.Reason != "QuotaExceeded" {
+				t.Errorf("the Run says %+v", c)
+			}
 			s.Change(t, quota, func() { quota.Spec.Hard[name] = resource.MustParse("50") })
 			s.AwaitReady(t, w)
 			expectOneRun(t, s, w)
@@ -107,11 +107,18 @@ func TestAPodHasTheRunsName(t *testing.T) {
 	s.AwaitReady(t, w)
 }
 
-// squatting is a Pod that no node takes: only its name matters.
+// squatting is a Pod that no node takes, and that PodSecurity restricted lets in: only its name matters.
 func squatting(s *kit.Space, name string) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: name}}
 	p.Spec.NodeSelector = map[string]string{"no": "node"}
-	p.Spec.Containers = []corev1.Container{{Name: "c", Image: "nothing.example/nothing"}}
+	p.Spec.SecurityContext = &corev1.PodSecurityContext{
+		RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	p.Spec.Containers = []corev1.Container{{
+		Name: "c", Image: "nothing.example/nothing", SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		},
+	}}
 	return p
 }
 
