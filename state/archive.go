@@ -155,7 +155,7 @@ func (id RunID) checkPart(part string) error {
 func (s *Service) getArchived(ctx context.Context, key string) ([]byte, error) {
 	data, err := s.Store.Get(ctx, key)
 	if errors.Is(err, ErrDamaged) {
-		err = fmt.Errorf("%w: %s", ErrArchiveDamaged, err)
+		err = fmt.Errorf("%w: %s", ErrArchiveDamaged, err.Error())
 	}
 	return data, err
 }

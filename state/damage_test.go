@@ -115,12 +115,7 @@ func TestARollbackAndAForcedPushGoOnBehindDamage(t *testing.T) {
 				store := newFakeStore()
 				s, _ := history(t, Options{Store: store}, 1, 5, 9)
 				damage.do(store)
-				_, err := s.Push(t.Context(), uid, Pushed{By: alice, Data: content("l", 90, "mine")})
-				wantDamaged(t, "pushing without force", err)
-				versions, err := s.Versions(t.Context(), uid)
-				if err != nil || len(versions) != 3 || versions[0].Damaged == "" || versions[1].Serial != 5 {
-					t.Errorf("listed are %+v, %v", versions, err)
-				}
+				wantDamageSeen(t, s)
 				v, err := do(s)
 				if err != nil || v.Number != 4 || v.Serial != 106 || !slices.Equal(v.Replaces, []uint64{3}) {
 					t.Errorf("got %+v, %v; want version 4 in place of 3, of serial 106", v, err)
@@ -134,6 +129,17 @@ func TestARollbackAndAForcedPushGoOnBehindDamage(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// wantDamageSeen wants a push without force to be refused, and version 3 to be listed as damaged.
+func wantDamageSeen(t *testing.T, s *Service) {
+	t.Helper()
+	_, err := s.Push(t.Context(), uid, Pushed{By: alice, Data: content("l", 90, "mine")})
+	wantDamaged(t, "pushing without force", err)
+	versions, err := s.Versions(t.Context(), uid)
+	if err != nil || len(versions) != 3 || versions[0].Damaged == "" || versions[1].Serial != 5 {
+		t.Errorf("listed are %+v, %v", versions, err)
 	}
 }
 

@@ -30,11 +30,6 @@ func Prove(ctx context.Context, store Store) error {
 }
 
 func prove(ctx context.Context, store Store, key string) error {
-	if _, err := store.Get(ctx, CopyMark); err == nil {
-		return fmt.Errorf("%w: a copy into it was begun and isn't finished: run plumbline-state store copy again", ErrUnfit)
-	} else if !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("looking whether a copy is under way: %w", err)
-	}
 	first, second := []byte("first "+rand.Text()), []byte("second "+rand.Text())
 	if err := store.Create(ctx, key, first); err != nil {
 		return fmt.Errorf("creating the probe: %w", err)
@@ -55,5 +50,17 @@ func prove(ctx context.Context, store Store, key string) error {
 	case again == nil:
 		return fmt.Errorf("%w: it says that it has created a key which was taken", ErrUnfit)
 	}
-	return nil
+	return finished(ctx, store)
+}
+
+// finished returns an error for a store that another one is still being copied into.
+func finished(ctx context.Context, store Store) error {
+	_, err := store.Get(ctx, CopyMark)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking whether a copy is under way: %w", err)
+	}
+	return fmt.Errorf("%w: a copy into it was begun and isn't finished: run plumbline-state store copy again", ErrUnfit)
 }

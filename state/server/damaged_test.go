@@ -7,10 +7,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/plumbline-dev/plumbline/state/people"
 )
 
 // spoil makes a value one that can't be read.
@@ -51,24 +47,12 @@ func TestWhatIsDamagedIsSaid(t *testing.T) {
 	as(200, exchange{token: oneRun, method: "UNLOCK", path: st, body: lock1})
 	as(409, exchange{token: "controller", method: "DELETE", path: ws + "?uid=ns-ws"})
 
-	rec := s.as("alice", "GET", "workspaces/ws/state", "")
-	var told metav1.Status
-	err := json.Unmarshal(rec.Body.Bytes(), &told)
-	if err != nil || told.Reason != people.ReasonDamaged || told.Code != 500 {
-		t.Errorf("a person is told %s, %v", rec.Body, err)
-	}
-	if rec := s.as("alice", "GET", "workspaces/ws/state/versions", ""); rec.Code != 200 ||
-		!strings.Contains(rec.Body.String(), `"damaged":`) {
-		t.Errorf("the list: got %d %s", rec.Code, rec.Body)
-	}
-	if rec := s.as("alice", "POST", "workspaces/ws/state/repair", `{}`); rec.Code != 400 {
-		t.Errorf("without why: got %d %s", rec.Code, rec.Body)
-	}
-	rec = s.as("alice", "POST", "workspaces/ws/state/repair", `{"why":"w"}`)
-	said := `"damaged":["state/ns-ws/000000000002"],"version":{"number":3`
-	if rec.Code != 200 || !strings.Contains(rec.Body.String(), said) {
-		t.Errorf("repair: got %d %s", rec.Code, rec.Body)
-	}
+	// A person is told the same in Kubernetes' own words, and mends it.
+	s.person(t, exchange{method: "GET", path: "workspaces/ws/state", status: 500, answer: `"reason":"StateDamaged"`})
+	s.person(t, exchange{method: "GET", path: "workspaces/ws/state/versions", status: 200, answer: `"damaged":`})
+	s.person(t, exchange{method: "POST", path: "workspaces/ws/state/repair", body: `{}`, status: 400, answer: "say why"})
+	s.person(t, exchange{method: "POST", path: "workspaces/ws/state/repair", body: `{"why":"w"}`, status: 200,
+		answer: `"damaged":["state/ns-ws/000000000002"],"version":{"number":3`})
 	if !strings.Contains(logged.String(), `"action":"repair","outcome":"done"`) {
 		t.Errorf("the audit says nothing of it:\n%s", logged.String())
 	}
@@ -76,12 +60,16 @@ func TestWhatIsDamagedIsSaid(t *testing.T) {
 
 	s.spoil(t, "lock/ns-ws/000000000005")
 	wantReason(as(500, exchange{token: oneRun, method: "LOCK", path: st, body: lock1}))
-	rec = s.as("alice", "GET", "workspaces/ws/lock", "")
-	if rec.Code != 200 || !strings.Contains(rec.Body.String(), "damaged") {
-		t.Errorf("the lock: got %d %s", rec.Code, rec.Body)
-	}
-	if rec := s.as("alice", "DELETE", "workspaces/ws/lock?why=w", ""); rec.Code != 200 {
-		t.Errorf("unlock: got %d %s", rec.Code, rec.Body)
-	}
+	s.person(t, exchange{method: "GET", path: "workspaces/ws/lock", status: 200, answer: "damaged"})
+	s.person(t, exchange{method: "DELETE", path: "workspaces/ws/lock?why=w", status: 200, answer: "released"})
 	as(200, exchange{token: oneRun, method: "LOCK", path: st, body: lock1})
+}
+
+// person has alice ask, and wants this status and these words.
+func (s *stage) person(t *testing.T, ask exchange) {
+	t.Helper()
+	rec := s.as("alice", ask.method, ask.path, ask.body)
+	if rec.Code != ask.status || !strings.Contains(rec.Body.String(), ask.answer) {
+		t.Errorf("%s %s: got %d %s, want %d with %q", ask.method, ask.path, rec.Code, rec.Body, ask.status, ask.answer)
+	}
 }

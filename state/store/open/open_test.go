@@ -17,15 +17,15 @@ func options() Options { return Options{Namespace: "plumbline-system", Clock: cl
 
 func TestWhatIsNoStoreIsRefused(t *testing.T) {
 	for address, says := range map[string]string{
-		"":                                   `unknown; there are azblob://, file://, gs://, kube://, postgres://, postgresql://, s3://`,
-		"mysql://host/db":                    `the scheme "mysql" is unknown`,
-		"postgres://u:s%zz@h/d":              "can't be read",
-		"kube://elsewhere":                   "nothing more",
-		"s3:///prefix":                       "names no bucket",
-		"file:///tmp?create=1":               "no parameters",
-		"s3://key:secret@bucket":             "takes no user or password",
-		"s3://bucket?region=r&ssetype=rot13": `ssetype "rot13" is none of`,
-		"s3://bucket?region=r&kmskeyid=k":    "kmskeyid is for ssetype=aws:kms",
+		"":                       `unknown; there are azblob://, file://, gs://, kube://, postgres://, postgresql://, s3://`,
+		"mysql://host/db":        `the scheme "mysql" is unknown`,
+		"postgres://u:s%zz@h/d":  "can't be read",
+		"kube://elsewhere":       "nothing more",
+		"s3:///prefix":           "names no bucket",
+		"file:///tmp?create=1":   "no parameters",
+		"s3://key:secret@bucket": "takes no user or password",
+		"s3://b?ssetype=rot13":   `ssetype "rot13" is none of`,
+		"s3://b?kmskeyid=k":      "kmskeyid is for ssetype=aws:kms",
 	} {
 		_, err := Open(t.Context(), address, options())
 		if !errors.Is(err, ErrURL) || !strings.Contains(err.Error(), says) {
