@@ -175,36 +175,43 @@ func (s *Service) transfer(ctx context.Context, from, to Owner, by Actor) (v Ver
 	if err != nil {
 		return Version{}, err
 	}
-	if v, err = s.copyState(ctx, from.UID, to.UID, claim, by); err != nil {
+	if v, err = s.copyState(ctx, copying{from: from.UID, to: to.UID, claim: claim, by: by}); err != nil {
 		return Version{}, err
 	}
 	return v, s.unlist(ctx, from)
 }
 
+// copying is a state on its way from one UID to another, whose lock is held.
+type copying struct {
+	from, to string
+	claim    Claim
+	by       Actor
+}
+
 // copyState makes the newest state of a UID, and its outputs, the first of another.
-func (s *Service) copyState(ctx context.Context, from, to string, claim Claim, by Actor) (Version, error) {
-	old, data, err := s.Newest(ctx, from)
+func (s *Service) copyState(ctx context.Context, c copying) (Version, error) {
+	old, data, err := s.Newest(ctx, c.from)
 	if err != nil {
 		return Version{}, err
 	}
-	outputs, err := s.Outputs(ctx, from)
+	outputs, err := s.Outputs(ctx, c.from)
 	if err == nil {
-		err = s.PutOutputs(ctx, to, outputs)
+		err = s.PutOutputs(ctx, c.to, outputs)
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Version{}, err
 	}
-	return s.writeVersion(ctx, stateChange{uid: to, next: func(now current) (Version, []byte, error) {
-		switch err := s.holds(ctx, to, claim); {
+	return s.writeVersion(ctx, stateChange{uid: c.to, next: func(now current) (Version, []byte, error) {
+		switch err := s.holds(ctx, c.to, c.claim); {
 		case err != nil:
 			return Version{}, nil, err
-		case now.head.Size > 0 && now.head.AdoptedFrom == from:
+		case now.head.Size > 0 && now.head.AdoptedFrom == c.from:
 			return now.head.Version, nil, errSettled
 		case now.head.Size > 0:
 			return Version{}, nil, fmt.Errorf("%w: the Workspace has a state of its own meanwhile", ErrConflict)
 		}
 		v := Version{Serial: old.Serial, Lineage: old.Lineage, Size: old.Size, Digest: old.Digest}
-		v.Person, v.Why, v.AdoptedFrom = by.Name, by.Why, from
+		v.Person, v.Why, v.AdoptedFrom = c.by.Name, c.by.Why, c.from
 		return v, data, nil
 	}})
 }

@@ -26,8 +26,8 @@ func (s *Service) KeptIn(ctx context.Context, namespace string) ([]Kept, error) 
 	return s.describeKept(ctx, uids)
 }
 
-// KeptAnywhere describes all states, also those whose owner was never noted: they are from before that, and nobody wrote
-// to them since.
+// KeptAnywhere describes all states, also those whose owner was never noted: they are from before that, and nobody
+// wrote to them since.
 func (s *Service) KeptAnywhere(ctx context.Context) ([]Kept, error) {
 	dirs, err := s.journals(ctx, statesDir)
 	if err != nil {

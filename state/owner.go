@@ -19,8 +19,8 @@ import (
 //	owner/<uid>               OwnerRecord: whose the state is, and whether another UID has taken it over
 //	name/<namespace>/<name>   nameRecord: the UIDs of the Workspaces that had this name and have a state
 //
-// A name is looked up only where a UID has no state, which is before a Workspace's first write. The journal of a name is
-// a hint: what it lists counts as far as there is a state and its owner record agrees.
+// A name is looked up only where a UID has no state, which is before a Workspace's first write. The journal of a name
+// is a hint: what it lists counts as far as there is a state and its owner record agrees.
 
 // Owner is the Workspace that a state is of.
 type Owner struct {
@@ -38,7 +38,8 @@ type OwnerRecord struct {
 	// Installation is that of the service that wrote it: its system namespace.
 	Installation string    `json:"installation,omitempty"`
 	Created      time.Time `json:"created,omitzero"`
-	// From is the UID whose state this one takes over, or has taken over. As long as there is no state it is not done yet.
+	// From is the UID whose state this one takes over, or has taken over. As long as there is no state it is not done
+	// yet.
 	From string `json:"from,omitempty"`
 	// TakenBy is the UID that has taken this state over: it is nobody else's any more.
 	TakenBy string `json:"takenBy,omitempty"`

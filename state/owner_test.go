@@ -48,6 +48,19 @@ func isMissing(err error) bool {
 	return ok
 }
 
+func wantMissing(t *testing.T, err error, says ...string) {
+	t.Helper()
+	if !isMissing(err) {
+		t.Errorf("got %v, want a state that is missing", err)
+		return
+	}
+	for _, part := range says {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("it doesn't say %q: %v", part, err)
+		}
+	}
+}
+
 func TestAStateIsAsExpected(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -75,13 +88,14 @@ func TestAStateIsAsExpected(t *testing.T) {
 				ranWith(t, s, former, test.stored)
 			}
 			_, data, err := s.NewestExpected(t.Context(), former, test.want)
-			switch {
-			case test.says != "" && (!isMissing(err) || !strings.Contains(err.Error(), test.says) || data != nil):
-				t.Errorf("got %v, want it missing with %q", err, test.says)
-			case test.says == "" && test.stored != nil && (err != nil || string(data) != string(test.stored)):
-				t.Errorf("got %s, %v", data, err)
-			case test.says == "" && test.stored == nil && !errors.Is(err, ErrNotFound):
-				t.Errorf("got %v, want ErrNotFound", err)
+			if test.says != "" {
+				wantMissing(t, err, test.says)
+				test.stored = nil
+			} else if test.stored == nil {
+				wantErr(t, "reading", err, ErrNotFound)
+			}
+			if string(data) != string(test.stored) {
+				t.Errorf("it shows %q, want %q", data, test.stored)
 			}
 		})
 	}
@@ -125,23 +139,13 @@ func TestAWorkspaceMadeAgainDoesNotBeginWithNothing(t *testing.T) {
 			_, _, err := two.NewestExpected(t.Context(), test.again, job.Expected{})
 			claimed := two.Claim(t.Context(), test.again)
 			if test.says == "" {
-				if !errors.Is(err, ErrNotFound) || claimed != nil {
-					t.Errorf("reading: %v, claiming: %v; want neither held", err, claimed)
-				}
+				wantErr(t, "reading", err, ErrNotFound)
+				wantErr(t, "claiming", claimed, nil)
 				return
 			}
-			if !isMissing(err) || !isMissing(claimed) || !strings.Contains(err.Error(), test.says) {
-				t.Errorf("reading: %v, claiming: %v; want both held with %q", err, claimed, test.says)
-			}
-			for _, todo := range []string{"plumbline.dev/adopt-state", "plumbline state adopt ws --from", "none"} {
-				if err != nil && !strings.Contains(err.Error(), todo) {
-					t.Errorf("it doesn't say %q: %v", todo, err)
-				}
-			}
-			err = two.Purge(t.Context(), Removal{Owner: test.again})
-			if !isMissing(err) {
-				t.Errorf("its removal: %v, want it held too", err)
-			}
+			wantMissing(t, err, test.says, "plumbline.dev/adopt-state", "plumbline state adopt ws --from", "none")
+			wantMissing(t, claimed)
+			wantMissing(t, two.Purge(t.Context(), Removal{Owner: test.again}))
 		})
 	}
 }
@@ -163,6 +167,14 @@ func TestAdopt(t *testing.T) {
 	if out, err := s.Outputs(t.Context(), "u2"); err != nil || string(out) != `{"of":"u"}` {
 		t.Errorf("the outputs are %s, %v", out, err)
 	}
+}
+
+// A state is taken over from the one that has it, and what it was taken over from goes with the last.
+func TestAdoptAgain(t *testing.T) {
+	s := newService(newFakeStore(), &pods{})
+	ranWith(t, s, former, withResources(3, 2))
+	_, err := s.Adopt(t.Context(), TakeOver{To: again, From: "u", By: person})
+	wantErr(t, "the first", err, nil)
 	ranWith(t, s, again, withResources(4, 2))
 	_, err = s.Adopt(t.Context(), TakeOver{To: third, From: "u", By: person})
 	if !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "UID u2 has taken over") {
@@ -171,7 +183,6 @@ func TestAdopt(t *testing.T) {
 	if v, err := s.Adopt(t.Context(), TakeOver{To: third, From: "u2", By: person}); err != nil || v.Serial != 4 {
 		t.Errorf("from the one that has it: %+v, %v", v, err)
 	}
-	// What it was taken over from goes with it.
 	ranWith(t, s, third, withResources(5, 0))
 	if err := s.Purge(t.Context(), Removal{Owner: third}); err != nil {
 		t.Fatal(err)
@@ -340,93 +351,6 @@ func TestStartingAfreshFreesWhatWasBegun(t *testing.T) {
 		if _, err := s.Adopt(t.Context(), TakeOver{To: third, From: "u", By: person}); err != nil {
 			t.Errorf("after %d writes and none another one takes it: %v", died, err)
 		}
-	}
-}
-
-// An answer to a removal that was lost, or one that was broken off, is no lost state.
-func TestARemovalIsRepeated(t *testing.T) {
-	want := job.Expected{Lineage: "l", Serial: 3}
-	for died := 0; ; died++ {
-		store := newFakeStore()
-		ranWith(t, newService(store, &pods{}), former, withResources(3, 0))
-		first := newService(&dying{store, died}, &pods{}).Purge(t.Context(), Removal{Owner: former, Want: want})
-		s := newService(store, &pods{})
-		for range 2 {
-			if err := s.Purge(t.Context(), Removal{Owner: former, Want: want}); err != nil && !errors.Is(err, ErrNotFound) {
-				t.Fatalf("after %d writes: %v", died, err)
-			}
-		}
-		if first == nil {
-			return
-		}
-	}
-}
-
-func TestRemovalsAreHeld(t *testing.T) {
-	encrypted := []byte(`{"lineage":"l","serial":4,"encrypted_data":"x"}`)
-	for _, test := range []struct {
-		name    string
-		stored  []byte
-		removal Removal
-		held    bool
-		want    error
-	}{
-		{"nothing there, nothing expected", nil, Removal{}, false, ErrNotFound},
-		{"nothing there, something expected", nil, Removal{Want: job.Expected{Serial: 3}}, true, nil},
-		{"empty, and older than expected", withResources(2, 0), Removal{Want: job.Expected{Serial: 3}}, true, nil},
-		{"empty, of another lineage", withResources(3, 0), Removal{Want: job.Expected{Lineage: "m", Serial: 3}}, true, nil},
-		{"empty, as expected", withResources(3, 0), Removal{Want: job.Expected{Lineage: "l", Serial: 3}}, false, nil},
-		{"encrypted", encrypted, Removal{}, false, ErrInUse},
-		{"encrypted, and a destruction left it so", encrypted, Removal{Destroyed: 4}, false, nil},
-		{"encrypted, and written since a destruction", encrypted, Removal{Destroyed: 3}, false, ErrInUse},
-		{"resources, whatever a destruction says", withResources(4, 1), Removal{Destroyed: 4}, false, ErrInUse},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			s := newService(newFakeStore(), &pods{})
-			if test.stored != nil {
-				ranWith(t, s, former, test.stored)
-			}
-			test.removal.Owner = former
-			err := s.Purge(t.Context(), test.removal)
-			if isMissing(err) != test.held || !test.held && !errors.Is(err, test.want) {
-				t.Errorf("got %v, want held: %t, or %v", err, test.held, test.want)
-			}
-			if _, readErr := s.State(t.Context(), former.UID); err != nil && test.stored != nil && readErr != nil {
-				t.Errorf("it was refused, and the state is gone: %v", readErr)
-			}
-		})
-	}
-}
-
-func TestLongNamesFitIntoKeys(t *testing.T) {
-	long := strings.Repeat("n", 253)
-	o := Owner{UID: strings.Repeat("u", 36), Namespace: strings.Repeat("s", 63), Name: long}
-	s := newService(newFakeStore(), &pods{})
-	if err := CheckKey(s.named(o.Namespace, o.Name).key(1)); err != nil {
-		t.Error(err)
-	}
-	if s.named("ns", long).dir == s.named("ns", long[:252]+"x").dir {
-		t.Error("two names share a journal")
-	}
-	if err := s.Register(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := s.OwnerOf(t.Context(), o.UID); err != nil || got.Name != long {
-		t.Errorf("got %+v, %v", got, err)
-	}
-}
-
-func TestKept(t *testing.T) {
-	s := newService(newFakeStore(), &pods{})
-	ranWith(t, s, former, withResources(3, 2))
-	ranWith(t, s, Owner{"v", "n2", "ws"}, withResources(1, 1))
-	here, err := s.KeptIn(t.Context(), "ns")
-	if err != nil || len(here) != 1 || here[0].UID != "u" || here[0].Name != "ws" || *here[0].Resources != 2 ||
-		here[0].Versions != 1 || here[0].Serial != 3 {
-		t.Errorf("in ns: %+v, %v", here, err)
-	}
-	if all, err := s.KeptAnywhere(t.Context()); err != nil || len(all) != 2 {
-		t.Errorf("in all: %+v, %v", all, err)
 	}
 }
 

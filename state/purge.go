@@ -15,8 +15,8 @@ type Removal struct {
 	Owner
 	// Want is what the Workspace's last Run left.
 	Want job.Expected
-	// Destroyed is the serial of the state that a destruction left which ended well; 0 for none. A state in which nobody
-	// can count the resources is taken for empty by that alone.
+	// Destroyed is the serial of the state that a destruction left which ended well; 0 for none. A state in which
+	// nobody can count the resources is taken for empty by that alone.
 	Destroyed int64
 }
 
@@ -49,8 +49,8 @@ func (s *Service) Purge(ctx context.Context, r Removal) error {
 	return nil
 }
 
-// allowed is the key that says that a UID's removal was allowed: when that is broken off, or its answer is lost, what is
-// missing afterwards is no loss. It goes as archives do, by its age.
+// allowed is the key that says that a UID's removal was allowed: when that is broken off, or its answer is lost, what
+// is missing afterwards is no loss. It goes as archives do, by its age.
 func allowed(uid string) string { return archiveOf(uid) + removalDir + "allowed" }
 
 // removalDir can't be the name of a Run.
@@ -147,7 +147,7 @@ func inUseIf(err error) error {
 func emptied(v Version, data []byte, destroyed int64) error {
 	n, err := countResources(data)
 	switch {
-	case errors.Is(err, errUncountable) && destroyed > 0 && int64(v.Serial) == destroyed: //nolint:gosec // serials count writes
+	case errors.Is(err, errUncountable) && destroyed > 0 && v.Serial == uint64(destroyed):
 		return nil
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrInUse, err)

@@ -25,8 +25,8 @@ type KnownStore interface {
 
 var isStoreID = regexp.MustCompile(`^[a-z0-9]{16,64}$`)
 
-// StoreID returns the ID of a store, and gives it one if it has none. Of several servers at once one gives it. The store
-// is the bare one, beneath all sealing.
+// StoreID returns the ID of a store, and gives it one if it has none. Of several servers at once one gives it. The
+// store is the bare one, beneath all sealing.
 func StoreID(ctx context.Context, bare Store) (string, error) {
 	id, err := bare.Get(ctx, storeIDKey)
 	if errors.Is(err, ErrNotFound) {
@@ -45,8 +45,8 @@ func StoreID(ctx context.Context, bare Store) (string, error) {
 }
 
 // Recognize returns ErrOtherStore for a store that is not the known one, unless its ID is the one that is to be
-// adopted. Before the first time none is known, and any is fine: it is remembered by Remember, once its keys have proven
-// to fit.
+// adopted. Before the first time none is known, and any is fine: it is remembered by Remember, once its keys have
+// proven to fit.
 func Recognize(ctx context.Context, id string, known KnownStore, adopt string) error {
 	before, err := known.StoreID(ctx)
 	if err != nil {

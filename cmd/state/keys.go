@@ -20,8 +20,9 @@ import (
 // keysTimeout bounds a command on keys; it reads all names there are, and rewrites what was never sealed.
 const keysTimeout = 30 * time.Minute
 
-// openSealed opens the store's seal, provided that the store is the one that the key ring was used with, and returns its
-// ID. It waits for the API server rather than crash while it is away; that the keys don't fit is a reason to crash.
+// openSealed opens the store's seal, provided that the store is the one that the key ring was used with, and returns
+// its ID. It waits for the API server rather than crash while it is away; that the keys don't fit is a reason to
+// crash.
 func openSealed(ctx context.Context, o seal.Options, which whichStore) (*seal.Store, string, error) {
 	for {
 		s, id, err := openKnown(ctx, o, which)

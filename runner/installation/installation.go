@@ -58,9 +58,9 @@ type Gate struct {
 type Claims int
 
 const (
-	// Waits: another reconciler claims it, and is heard of.
+	// Waits leaves it to another reconciler to claim it, and hears of that.
 	Waits Claims = iota
-	// Takes: this one does, and tells about those that it leaves alone.
+	// Takes claims it, and tells about those that are left alone.
 	Takes
 )
 

@@ -44,8 +44,8 @@ var keptRoutes = []keptRoute{
 		bigTimeout, 0, (*Server).pull}, (*Server).admitToKept},
 	{personRoute{"people_kept_versions_get", "list versions", "GET " + personsState + "/versions", []right{readsState},
 		bigTimeout, 0, (*Server).getVersions}, (*Server).admitToKept},
-	{personRoute{"people_kept_version_get", "read version", "GET " + personsState + "/versions/{number}", []right{readsState},
-		bigTimeout, 0, (*Server).pullVersion}, (*Server).admitToKept},
+	{personRoute{"people_kept_version_get", "read version", "GET " + personsState + "/versions/{number}",
+		[]right{readsState}, bigTimeout, 0, (*Server).pullVersion}, (*Server).admitToKept},
 }
 
 // owner is the Workspace that the call is about.

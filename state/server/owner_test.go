@@ -140,10 +140,11 @@ func TestOrphans(t *testing.T) {
 }
 
 func TestALiveWorkspacesStateIsNotTakenOver(t *testing.T) {
-	s := newStage(t, slog.New(slog.DiscardHandler), "bob update workspaces/state ns/ws", "bob update workspaces/state ns/live")
+	s := newStage(t, slog.New(slog.DiscardHandler),
+		"bob update workspaces/state ns/ws", "bob update workspaces/state ns/live")
 	kept(t, s.Service, state.Owner{UID: "ns-live", Namespace: "ns", Name: "live"}, tf3)
 	rec := s.as("bob", "POST", "workspaces/ws/state/adopt", `{"from":"ns-live"}`)
-	if rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), "is that of Workspace live, which is there") {
+	if rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), "of Workspace live, which is there") {
 		t.Errorf("got %d %s", rec.Code, rec.Body)
 	}
 }

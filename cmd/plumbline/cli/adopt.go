@@ -48,7 +48,7 @@ func (t *tool) stateOrphans() *cobra.Command {
 			return printOrphans(s.Out, orphans, s.Clock.Now())
 		},
 	}
-	c.Flags().BoolVarP(&all, "all-namespaces", "A", false, "those of all namespaces, and those whose owner was never noted")
+	c.Flags().BoolVarP(&all, "all-namespaces", "A", false, "all namespaces', and those whose owner was never noted")
 	return c
 }
 

@@ -34,7 +34,7 @@ func keep(t *testing.T, s *state.Service, uid, name string) {
 func TestAStateIsTakenOver(t *testing.T) {
 	a, service := proxied(t)
 	as := func(user string, args ...string) result { return a.plumbline(t, "", append(args, "--as", user)...) }
-	if got := as("alice", "state", "orphans"); got.failed != nil || !strings.Contains(got.err, "Each state has a Workspace") {
+	if got := as("alice", "state", "orphans"); got.failed != nil || !strings.Contains(got.err, "Each state has") {
 		t.Errorf("nothing: %+v", got)
 	}
 	keep(t, service, "former", "ws")
