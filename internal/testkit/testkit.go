@@ -79,6 +79,12 @@ func (b *WorkspaceBuilder) Value(name, raw string) *WorkspaceBuilder {
 	return b
 }
 
+// Null adds a variable whose value is null, as it comes from the API server.
+func (b *WorkspaceBuilder) Null(name string) *WorkspaceBuilder {
+	b.w.Spec.Variables = append(b.w.Spec.Variables, v1alpha1.Variable{Name: name})
+	return b
+}
+
 // FromSecret adds a variable that is read from a Secret.
 func (b *WorkspaceBuilder) FromSecret(name, secret, key string) *WorkspaceBuilder {
 	from := &v1alpha1.ValueFrom{SecretKeyRef: &v1alpha1.KeyRef{Name: secret, Key: key}}

@@ -82,8 +82,13 @@ type resolver struct {
 func (r resolver) variables(ctx context.Context) (map[string]json.RawMessage, error) {
 	values := make(map[string]json.RawMessage, len(r.workspace.Spec.Variables))
 	for _, v := range r.workspace.Spec.Variables {
-		if v.Value != nil {
+		switch {
+		case v.Value != nil:
 			values[v.Name] = v.Value.Raw
+			continue
+		case v.ValueFrom == nil:
+			// "value: null" comes as none at all: kubectl apply doesn't send it, and decoding doesn't keep it.
+			values[v.Name] = json.RawMessage("null")
 			continue
 		}
 		text, err := r.lookUp(ctx, v)
@@ -102,8 +107,8 @@ func (r resolver) variables(ctx context.Context) (map[string]json.RawMessage, er
 }
 
 func (r resolver) lookUp(ctx context.Context, v v1alpha1.Variable) (string, error) {
-	if v.ValueFrom == nil || v.ValueFrom.SecretKeyRef == nil && v.ValueFrom.ConfigMapKeyRef == nil {
-		return "", missing("variable %q has neither value nor valueFrom", v.Name)
+	if v.ValueFrom.SecretKeyRef == nil && v.ValueFrom.ConfigMapKeyRef == nil {
+		return "", missing("valueFrom of variable %q names nothing", v.Name)
 	}
 	if ref := v.ValueFrom.SecretKeyRef; ref != nil {
 		data, err := r.secret(ctx, ref.Name, fmt.Sprintf("variable %q", v.Name))

@@ -40,8 +40,8 @@ func TestBundleResolvesWhatVariablesName(t *testing.T) {
 	c := cluster(t,
 		testkit.Secret("vpn", map[string]string{"psk": "${not} \"evaluated\"\n"}),
 		testkit.ConfigMap("net", map[string]string{"cidr": "10.0.0.0/8"}))
-	w := testkit.Workspace("a").Value("region", `{"a":[1,null]}`).Value("floor", "null").FromSecret("psk", "vpn", "psk").
-		FromConfigMap("cidr", "net", "cidr").Credential("cloud", "vpn").Obj()
+	w := testkit.Workspace("a").Value("region", `{"a":[1,null]}`).Value("floor", "null").Null("roof").
+		FromSecret("psk", "vpn", "psk").FromConfigMap("cidr", "net", "cidr").Credential("cloud", "vpn").Obj()
 	b, err := Bundle(t.Context(), c, w)
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +51,8 @@ func TestBundleResolvesWhatVariablesName(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"region": map[string]any{"a": []any{1.0, nil}}, "floor": nil, "psk": "${not} \"evaluated\"\n", "cidr": "10.0.0.0/8",
+		"region": map[string]any{"a": []any{1.0, nil}}, "floor": nil, "roof": nil,
+		"psk": "${not} \"evaluated\"\n", "cidr": "10.0.0.0/8",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -83,8 +84,8 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 		{"a value that is no text", testkit.Workspace("a").FromSecret("v", "bin", "key"),
 			`the value of variable "v" is not UTF-8 text: encode it, with base64 for example`},
 		{"a variable of nothing", testkit.Workspace("a").With(func(w *v1alpha1.Workspace) {
-			w.Spec.Variables = []v1alpha1.Variable{{Name: "v"}}
-		}), `variable "v" has neither value nor valueFrom`},
+			w.Spec.Variables = []v1alpha1.Variable{{Name: "v", ValueFrom: &v1alpha1.ValueFrom{}}}
+		}), `valueFrom of variable "v" names nothing`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := Bundle(t.Context(), cluster(t, objects...), test.workspace.Obj())
