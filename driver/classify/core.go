@@ -49,7 +49,7 @@ var core = []summary{
 	{class: job.PlanStale, begins: begins(`Saved plan is stale`)},
 	{class: job.StateUnavailable, rest: backends, begins: begins(
 		`Error (acquiring|releasing) the state lock`, `HTTP remote state`,
-		`(?i)error (loading|refresh|sav|read|gett?|inspect|query|persist|writ)(ing)? .{0,20}(state|workspaces)`,
+		`(?i)error (loading|(un)?lock|refresh|sav|read|gett?|inspect|query|persist|writ)(ing)? .{0,20}(state|workspaces)`,
 		`Failed to (get|save|upload|persist|lock|unlock|load|read|refresh|fetch|write|list) .{0,20}(state|workspaces)\b`,
 		`Unsupported state file format`, `state snapshot was created by`,
 		`Unable to (access|list) objects? .{0,80}in S3 bucket`,
@@ -68,7 +68,9 @@ var core = []summary{
 		`Import to non-existent module`,
 		`Cannot import non-existent remote object`, `(Cyclic dependency in|Ambiguous) move statements`,
 		`Inconsistent (dependency lock file|provider versions)`, `Provider version doesn't match the lockfile`,
-		`Provider missing from lockfile`, `No (Terraform |OpenTofu )?configuration files`, `Unable to compute static value`,
+		`Provider missing from lockfile`, `Missing required provider`,
+		`Provider requirements cannot be satisfied by locked dependencies`,
+		`No (Terraform |OpenTofu )?configuration files`, `Unable to compute static value`,
 		`Required plugins are not installed`, `Incompatible provider version`,
 		`Unsupported (backend|state store) type`,
 	)},
@@ -79,8 +81,9 @@ var core = []summary{
 // is for the state service to explain.
 var backends = []row{
 	{anyOf(
-		`state already locked`, `state blob is already locked`, `Already locked for workspace`,
-		`(?s)acquiring the state lock.*(\b423\b|[Ll]ock [Ii]nfo|ConditionalCheckFailed|PreconditionFailed|already locked)`,
+		`state already locked`, `\bLeaseAlreadyPresent\b`, `state blob is already locked`, `Already locked for workspace`,
+		`(?s)acquiring the state lock.*(\b423\b|[Ll]ock [Ii]nfo|already locked)`,
+		`(?s)acquiring the state lock.*(ConditionalCheckFailed|PreconditionFailed|conditionNotMet)`,
 	), job.StateLocked},
 	{anyOf(`HTTP remote state`, `HTTP error: \d`, `(GET|POST|LOCK|UNLOCK) http://127\.0\.0\.1`), job.StateUnavailable},
 	{anyOf(
@@ -102,7 +105,7 @@ var downloads = []row{
 		`was not found in any of the search locations`, `does not have a (provider|module) named`,
 		`no available releases match the given constraints`, `provider .* was not found`, `no versions? of the provider`,
 		`does not have a package available for your current platform`,
-		`doesn't match any of the checksums`, `checksum list has no|checksums? (mismatch|did not match)`,
+		`doesn't match any of the checksums`, `checksum list has |checksums? (mismatch|did not match)`,
 		`previously-selected version .* is no longer available`, `does not match configured version constraint`,
 		`(?i)repository (not found|.{0,120}not found|.{0,120}does not exist)`,
 		`(?i)remote branch .{0,120} not found|couldn't find remote ref|pathspec .{0,120} did not match`,
@@ -122,7 +125,7 @@ var downloads = []row{
 	{waited, job.Transient},
 	{anyOf(
 		`(?i)could not read (username|password)|permission denied \(`, `(?i)returned error: 40[13]|bad response code: 40[13]`,
-		`(?i)authentication failed for|access denied\.`,
+		`(?i)authentication failed for|access denied\.|rejected the given authentication credentials`,
 	), job.CredentialsDenied},
 	{denied, job.CredentialsDenied},
 	{politely, job.Transient},

@@ -28,10 +28,20 @@ var providers = []row{
 		`(maxim|minim)um \S+ usage per (Container|Pod|PersistentVolumeClaim)|limit to request ratio per`,
 		`failed quota: .*must specify`, `ValidatingAdmissionPolicy .*denied request`,
 		`admission webhook .*denied the request`,
-		`\bRequestDisallowedByPolicy\b|was disallowed by (\w+ )?policy`,
-		`[Cc]onstraint constraints/\S+ (was )?violated|violates constraint constraints/|prohibited by organization's policy`,
+		`\bRequestDisallowedBy[A-Z]\w+|was disallowed by (\w+ )?policy`,
+		`[Cc]onstraint constraints/\S+ (was )?violated|violates constraint '?constraints/`,
+		`prohibited by organization's policy`,
 		`\b[A-Z]\w+(\.\S+)? "[^"]+" is invalid: `,
+		`\bScopeLocked\b|\bMissingSubscriptionRegistration\b`,
 		`no configuration has been provided, try setting`, `Get "http://localhost(:80)?/api`,
+	), job.ConfigInvalid},
+	// What an API refuses for how it is written. A bare 400 is not enough: it is said of what isn't there yet as well.
+	{anyOf(
+		`failed to satisfy constraint: `, `\bMalformed\w+: Syntax error`, `\bInvalid\w+\.(Malformed|Range)\b`,
+		`\bInvalidAMIID\.`, `\b(LocationNotAvailableForResourceType|InvalidResource(Location|Name)|InvalidRequestContent)\b`,
+		`\bNetcfg(Subnet|Invalid)\w+`, `\b422 Validation Failed \[\{.*Code:(invalid|missing_field)\b`,
+		`values don't meet the specifications of the schema`, `execution error at \(\S+:\d+:\d+\)`,
+		`error validating data: ValidationError\(`,
 	), job.ConfigInvalid},
 	// A quota of calls per minute is throttling; any other quota needs somebody to raise it.
 	{anyOf(
@@ -47,6 +57,7 @@ var providers = []row{
 		`(?i)quota ?exceeded|exceeded (the )?quota|exceeded your .{0,40}quota|exceed(s|ing|ed)? .{0,60}\bquota`,
 		`(?i)\bquota .{0,80}(exceeded|reached|exhausted)`,
 		`\b([A-Z][A-Za-z]*)?LimitExceeded(Exception|Fault)?\b|\b[A-Z]\w+LimitReached\b`,
+		`\b(IpAddressGenerationFailure|InsufficientFreeAddresses\w*)\b`,
 		`\b(TooManyBuckets|MaxSpotInstanceCountExceeded|CodeStorageExceeded\w*)\b`,
 		`(?i)\b(storage|count|size|account|service|resource|shard|stream)s? limit exceeded`,
 
@@ -54,19 +65,27 @@ var providers = []row{
 		`\bSkuNotAvailable\b|\b(Zonal|Overconstrained\w*)?AllocationFailed\b|\bInsufficient\w*Capacity\b`,
 		`\bResourceExhausted desc = .*[Qq]uota|\bResourceExhausted: Quota|\bZONE_RESOURCE_POOL_EXHAUSTED|\bstockout\b`,
 		`(?i)maximum (allowed )?number of .{0,60} (has been )?(reached|exceeded)`,
+		`(?i)(exceed(s|ed|ing)?|reached) (the|your) (allowed|maximum)( allowed)? number of`,
+		`(?i)\bquota of 0\b|no more (ip )?addresses available`,
 		`(?i)no valid host was found|not have (enough|sufficient) .{0,60}(capacity|resources|quota|hosts)`,
 		`(?i)insufficient (\w+ )?(capacity|resources|quota|disk space|vcpu)`,
 	), job.QuotaExceeded},
 	// What somebody else's change, or one of a moment ago, stands in the way of.
 	{anyOf(
 		`(?i)(another|other|an|incompatible) (\w+ )?(operation|task|action|update|change)\b.{0,60}\b(in progress|running)`,
-		`(?i)running incompatible operation|operation .{0,20}already in progress|OperationInProgress\b|ByAnotherOperation\b`,
+		`(?i)running incompatible operation|operation .{0,20}already in progress|OperationInProgress\b`,
+		`(By|DueTo)AnotherOperation\b|BeingDeleted\b|\bis in (de)?provisioning state\b`,
 		`\b(OperationPreempted|ReferencedResourceNotProvisioned|RetryableError)\b`,
 		`\b(PriorRequestNotComplete|OperationAborted|Concurrent(Modification|Update)\w*)\b`,
 		`(?i)concurrent(ly)? (policy changes|updated|modif|update)|modified concurrently`,
-		`the object has been modified|could not serialize access`,
-		`cannot be assumed by |(?i:unable to assume (the )?role)|authorized to assume the provided role`,
+		`the object has been modified|Operation cannot be fulfilled on |could not serialize access`,
+		`(?i)an in[- ]progress .{0,60}operation|\bhas (an )?(update|upgrade|operation) \S+ in progress`,
+		`\bis (currently )?being (created|updated|modified|deleted)\b|\bis currently (creating|updating|upgrading|deleting) `,
+		`while it is in task_state `,
+		`\b(Invalid|Incorrect)\w*State(Fault|Exception)?: |\bRequestConflict\b|is immutable and cannot be updated`,
+		`cannot be assumed by |(?i:unable to assume (the )?([\w-]+ ){0,2}role)|authorized to assume the provided role`,
 		`\bPrincipalNotFound\b`, `\bresourceNotReady\b`,
+		`(?i)invalid principal in policy|iamInstanceProfile\.\w+ is invalid|service account \S+@\S+ does not exist`,
 		`because it is being terminated|not yet ready to handle request`, `failed (calling|to call) (the )?webhook`,
 	), job.Transient},
 	{anyOf(
@@ -76,7 +95,8 @@ var providers = []row{
 		`\w+\.Duplicate\b|\bDuplicate[A-Z]\w+|(?i:\bduplicate (entry|key value))`,
 		`\b(Resource|Entity|Assignment|\w+Assignment)Exists\w*\b`,
 		`\w+AlreadyTaken\b|(?i:is already taken|has already been taken)`,
-		`cannot re-use a name|path is already in use|existing mount at |(?i:\bname .{0,60}already in use)`,
+		`cannot re-use a name|path is already in use|existing mount at `,
+		`with this name is already |(?i:\bname .{0,60}already in use)`,
 	), job.AlreadyExists},
 	{unavailable, job.Transient},
 	{waited, job.TimedOut},
@@ -101,6 +121,7 @@ var absentCredentials = anyOf(
 	`(?i)\baz login\b|launching Azure CLI|exec: "az"`,
 	`(?i)no vault token (set|found)|missing client token`, `\bNoCredentialProviders\b|(?i:unable to locate credentials)`,
 	`(?i)no valid credentials? (found|provided|configured)`,
+	`failed to get shared config profile|error getting credentials using |Missing input for argument \[`,
 )
 
 var expired = anyOf(
@@ -116,6 +137,7 @@ var expired = anyOf(
 var unavailable = anyOf(
 	`\b(ServiceUnavailable|InternalServerError|InternalError|InternalFailure|backendError|RequestTimeout)\b`,
 	`(?i)(status|code|error|http|response)[a-z ]{0,12}[:= ]{0,3}['"]?(408|429|50[0234]|52[0-7])\b`,
+	`\b(GET|HEAD|POST|PUT|PATCH|DELETE) "?https?://\S+ (408|429|50[0234]|52[0-7])\b`,
 	`\b(429 Too Many Requests|50[0234] (Internal|Bad|Service|Gateway|Server|Error))`, `(?i)\bgot (429|50[0234]) instead`,
 	`(?i)(connection (refused|reset by peer|timed out)|broken pipe|no route to host|network is unreachable)`,
 	`(?i)TLS handshake (timeout|failure|error)|remote error: tls: internal error|handshake failure`,
@@ -123,10 +145,12 @@ var unavailable = anyOf(
 	`(?i)no such host|temporary failure in name resolution|server misbehaving`,
 	`\b(unexpected )?EOF$|: (unexpected )?EOF\b|http2: .*(GOAWAY|connection (lost|error))`,
 	`(?i)code = (Unavailable|ResourceExhausted|Aborted)\b|the server is currently unable to handle the request`,
-	`(?i)etcdserver: (request timed out|leader changed|no leader)|unable to return a response in the time allotted`,
+	`(?i)etcdserver: (request timed out|leader changed|no leader|too many requests)`,
+	`(?i)unable to return a response in the time allotted`,
 	`invalid character '<' looking for|upstream connect error|stream error: .*(INTERNAL_ERROR|REFUSED_STREAM|CANCEL)`,
 	`(?i)Vault is sealed|local node not active|too many (clients already|connections)|connection slots are reserved`,
 	`(?i)the database system is (starting up|shutting down|in recovery)|deadlock detected`,
+	`canceling statement due to (lock timeout|conflict)|terminating connection due to`,
 	`(?i)operation (cannot|could not) be (completed|performed) (now|at this time)`,
 )
 
@@ -150,6 +174,7 @@ var denied = anyOf(
 	`(?i)\bpermission denied\b|permission to perform this operation was denied|not authorized to|must have admin rights`,
 	`(?i)must be (owner|(a )?member|superuser)|is not permitted to log in|ManagedIdentity(Authorizer|Credential)`,
 	`(?i)the server has asked for the client to provide credentials|session is not authenticated`,
+	`(?i)getting credentials: exec: |request you have made requires authentication`,
 	`(?i)failed to (refresh|retrieve) (cached )?credentials|cannot assume iam role`,
 	`(?i)password authentication failed|no pg_hba\.conf entry|incorrect user ?name or password|bad credentials`,
 	`(?i)\bauthentication (failed|error)|\binvalid (login|password|credentials?|api[ _-]?(key|token)|access token)\b`,
