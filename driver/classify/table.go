@@ -30,7 +30,7 @@ var providers = []row{
 		`admission webhook .*denied the request`,
 		`\bRequestDisallowedBy[A-Z]\w+|was disallowed by (\w+ )?policy`,
 		`[Cc]onstraint constraints/\S+ (was )?violated|violates constraint '?constraints/`,
-		`prohibited by organization's policy`,
+		`[Cc]onstraint violation: constraints/|prohibited by organization's policy`,
 		`\b[A-Z]\w+(\.\S+)? "[^"]+" is invalid: `,
 		`\bScopeLocked\b|\bMissingSubscriptionRegistration\b`,
 		`no configuration has been provided, try setting`, `Get "http://localhost(:80)?/api`,
@@ -41,7 +41,7 @@ var providers = []row{
 		`\bInvalidAMIID\.`, `\b(LocationNotAvailableForResourceType|InvalidResource(Location|Name)|InvalidRequestContent)\b`,
 		`\bNetcfg(Subnet|Invalid)\w+`, `\b422 Validation Failed \[\{.*Code:(invalid|missing_field)\b`,
 		`values don't meet the specifications of the schema`, `execution error at \(\S+:\d+:\d+\)`,
-		`error validating data: ValidationError\(`,
+		`error validating data: ValidationError\(`, `YAML parse error on `, `\bInvalidTemplate\b`,
 	), job.ConfigInvalid},
 	// A quota of calls per minute is throttling; any other quota needs somebody to raise it.
 	{anyOf(
@@ -73,7 +73,8 @@ var providers = []row{
 	// What somebody else's change, or one of a moment ago, stands in the way of.
 	{anyOf(
 		`(?i)(another|other|an|incompatible) (\w+ )?(operation|task|action|update|change)\b.{0,60}\b(in progress|running)`,
-		`(?i)running incompatible operation|operation .{0,20}already in progress|OperationInProgress\b`,
+		`(?i)running incompatible operation|operation .{0,20}already in progress`,
+		`\b\w+InProgress(Exception|Fault)?: |OperationInProgress\b`,
 		`(By|DueTo)AnotherOperation\b|BeingDeleted\b|\bis in (de)?provisioning state\b`,
 		`\b(OperationPreempted|ReferencedResourceNotProvisioned|RetryableError)\b`,
 		`\b(PriorRequestNotComplete|OperationAborted|Concurrent(Modification|Update)\w*)\b`,
@@ -89,7 +90,7 @@ var providers = []row{
 		`because it is being terminated|not yet ready to handle request`, `failed (calling|to call) (the )?webhook`,
 	), job.Transient},
 	{anyOf(
-		`(?i)already[ _]?exists?\b`,
+		`(?i)already[ _]?exists?\b|\bexists already\b`,
 		`needs to be imported into the [Ss]tate`, `exists and cannot be imported into the current release`,
 		`\w*AlreadyExists(Exception|Fault)?\b`, `you already own it|\bBucketAlreadyOwnedByYou\b`,
 		`\w+\.Duplicate\b|\bDuplicate[A-Z]\w+|(?i:\bduplicate (entry|key value))`,
@@ -148,7 +149,8 @@ var unavailable = anyOf(
 	`(?i)etcdserver: (request timed out|leader changed|no leader|too many requests)`,
 	`(?i)unable to return a response in the time allotted`,
 	`invalid character '<' looking for|upstream connect error|stream error: .*(INTERNAL_ERROR|REFUSED_STREAM|CANCEL)`,
-	`(?i)Vault is sealed|local node not active|too many (clients already|connections)|connection slots are reserved`,
+	`(?i)Vault is sealed|required index state not present|local node not active`,
+	`(?i)too many (clients already|connections)|connection slots are reserved`,
 	`(?i)the database system is (starting up|shutting down|in recovery)|deadlock detected`,
 	`canceling statement due to (lock timeout|conflict)|terminating connection due to`,
 	`(?i)operation (cannot|could not) be (completed|performed) (now|at this time)`,
@@ -161,7 +163,7 @@ var waited = anyOf(
 )
 
 var denied = anyOf(
-	`(?i)\b(access ?denied|authorizationfailed|accessdeniedexception)\b|\bunauthorized([:,. ]|$)`,
+	`(?i)\b(access ?denied|authorizationfailed|\w*accessdeniedexception)\b|\bunauthorized([:,. ]|$)`,
 	`\bUnauthorized(Operation|Access|Exception)?\b`,
 	`\b(InvalidClientTokenId|UnrecognizedClientException|AuthFailure|SignatureDoesNotMatch|InvalidAccessKeyId)\b`,
 	`\b(InvalidAuthenticationToken\w*|AuthenticationFailed|LinkedAuthorizationFailed|InvalidIdentityToken)\b|AADSTS\d+`,
