@@ -259,3 +259,32 @@ func TestAPIServerIsAway(t *testing.T) {
 		t.Errorf("%d things were created for 3 Workspaces", n)
 	}
 }
+
+// TestAPIServerRestartsWhileManyAreDue: twenty Workspaces are due when the API server goes for some seconds. Each is
+// applied, and nothing is made twice.
+func TestAPIServerRestartsWhileManyAreDue(t *testing.T) {
+	const workspaces = 20
+	s := suite.NewSpace(t)
+	s.Patience = 4 * time.Minute
+	var all []*v1alpha1.Workspace
+	for i := range workspaces {
+		name := fmt.Sprintf("w%d", i)
+		all = append(all, s.Workspace(name, map[string]string{"main.tf": s.Provider() + kit.Thing(name, "1")}))
+		s.Create(t, all[i])
+	}
+	s.AwaitBegun(t, cloud.Create, 1)
+	s.StopAPIServer(t, 5*time.Second)
+	for _, w := range all {
+		s.AwaitReady(t, w)
+	}
+	if n := s.Begun(t, cloud.Create); n != workspaces {
+		t.Errorf("%d things were created for %d Workspaces", n, workspaces)
+	}
+	for _, w := range all {
+		for _, r := range s.Runs(t, w) {
+			if c := job.Class(r.Status.Class); !c.Succeeded() && c.Policy() != job.Persist {
+				t.Errorf("Run %s ended as %s: %s", r.Name, c, r.Status.Message)
+			}
+		}
+	}
+}

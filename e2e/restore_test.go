@@ -1,0 +1,121 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/plumbline-dev/plumbline/api/v1alpha1"
+	"github.com/plumbline-dev/plumbline/driver/job"
+	"github.com/plumbline-dev/plumbline/e2e/cloud"
+	"github.com/plumbline-dev/plumbline/e2e/kit"
+)
+
+// TestRestoreOfANamespace: a namespace is lost with all its Workspaces and comes back from a backup. No Workspace has
+// the UID that it had, so none finds its state, and none of them makes anything a second time: each says so, and goes on
+// with its state once somebody has said which one.
+func TestRestoreOfANamespace(t *testing.T) {
+	t.Parallel()
+	const workspaces = 3
+	s := suite.NewSpace(t)
+	var all []*v1alpha1.Workspace
+	for i := range workspaces {
+		name := fmt.Sprintf("w%d", i)
+		all = append(all, s.Workspace(name, map[string]string{"main.tf": s.Provider() + kit.Thing(name, "1")}))
+		s.Create(t, all[i])
+	}
+	backup := make([]*v1alpha1.Workspace, workspaces)
+	for i, w := range all {
+		s.AwaitReady(t, w)
+		backup[i] = s.Workspace(w.Name, w.Spec.Source.Inline.Files)
+	}
+	n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.Name}}
+	if err := s.Get(t.Context(), client.ObjectKeyFromObject(n), n); err != nil {
+		t.Fatal(err)
+	}
+	labels := n.Labels
+	if err := s.Delete(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	s.AwaitGone(t, n)
+	if err := s.WithWatch.Create(t.Context(), &corev1.Namespace{
+		ObjectMeta: metav1.ObjectMeta{Name: s.Name, Labels: labels},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.Create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "waits"}}) // the namespace takes objects
+	for i, w := range backup {
+		s.Create(t, w)
+		said := s.AwaitReason(t, w, job.StateMissing)
+		if uid := string(all[i].UID); !strings.Contains(said, uid) || !strings.Contains(said, v1alpha1.AnnotationAdoptState) {
+			t.Errorf("%s says %q, want the UID %s and what to do", w.Name, said, uid)
+		}
+	}
+	if made := s.Begun(t, cloud.Create); made != workspaces {
+		t.Errorf("%d things were made for %d Workspaces", made, workspaces)
+	}
+	// One by annotation, and the others at once.
+	s.Change(t, backup[0], func() {
+		metav1.SetMetaDataAnnotation(&backup[0].ObjectMeta, v1alpha1.AnnotationAdoptState, string(all[0].UID))
+	})
+	s.AwaitReady(t, backup[0])
+	anna := s.Person(t, "anna")
+	anna.May(t, "get,list,patch workspaces", "get,list runs", "get,update workspaces/state")
+	s.AwaitPeopleAPI(t)
+	orphans, err := anna.Plumbline(t, "state", "orphans")
+	if err != nil || !strings.Contains(orphans, string(all[1].UID)) || strings.Contains(orphans, string(all[0].UID)) {
+		t.Errorf("orphans: %v, %q; want those that were not taken over", err, orphans)
+	}
+	if out, err := anna.Plumbline(t, "state", "adopt", "--all-in-namespace", "--why", "restored"); err != nil {
+		t.Errorf("adopting all: %v, %q", err, out)
+	}
+	for _, w := range backup {
+		s.AwaitReady(t, w)
+	}
+	if made := s.Begun(t, cloud.Create); made != workspaces {
+		t.Errorf("in the end %d things were made for %d Workspaces", made, workspaces)
+	}
+	for _, w := range backup {
+		if err := s.Delete(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, w := range backup {
+		s.AwaitGone(t, w)
+	}
+	if things := s.Things(t); len(things) > 0 {
+		t.Errorf("left behind: %v", things)
+	}
+}
+
+// TestStateThatIsRefused: a person takes the lock from a Run in mid-apply, so that its state is refused for good. It is
+// kept with the Workspace, nothing is applied again, and the next Run stores it before anything else.
+func TestStateThatIsRefused(t *testing.T) {
+	t.Parallel()
+	s := suite.NewSpace(t)
+	anna := s.Person(t, "anna")
+	anna.May(t, "get,list workspaces runs", "get,update workspaces/state", "get,delete workspaces/lock")
+	s.AwaitPeopleAPI(t)
+	w, run := started(t, s)
+	if out, err := anna.Plumbline(t, "state", "unlock", "app", "--yes", "--why", "by-mistake"); err != nil {
+		t.Fatalf("taking the lock: %v, %q", err, out)
+	}
+	s.Faults(t)
+	said := s.AwaitReason(t, w, job.StateUnsaved)
+	t.Logf("Run %s: %s", run.Name, said)
+	expectOnce(t, s, 2)
+	s.Rerun(t, w, "1")
+	s.AwaitReady(t, w)
+	expectOnce(t, s, 2)
+	out, err := anna.Plumbline(t, "state", "show", "app")
+	if err != nil || !strings.Contains(out, "cloud_thing.first") || !strings.Contains(out, "cloud_thing.second") {
+		t.Errorf("the state: %v, %q; want both things in it", err, out)
+	}
+	remove(t, s, w)
+}
