@@ -4,6 +4,9 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,28 +97,45 @@ func TestRestoreOfANamespace(t *testing.T) {
 	}
 }
 
-// TestStateThatIsRefused: a person takes the lock from a Run in mid-apply, so that its state is refused for good. It is
-// kept with the Workspace, nothing is applied again, and the next Run stores it before anything else.
+// TestStateThatIsRefused: while a Run applies, a person takes its lock and pushes another state, so that what it has to
+// save is refused for good. It is kept with the Workspace, nothing is applied again, and once the person has made it the
+// newest the Workspace goes on.
 func TestStateThatIsRefused(t *testing.T) {
 	t.Parallel()
 	s := suite.NewSpace(t)
 	anna := s.Person(t, "anna")
 	anna.May(t, "get,list workspaces runs", "get,update workspaces/state", "get,delete workspaces/lock")
 	s.AwaitPeopleAPI(t)
-	w, run := started(t, s)
-	if out, err := anna.Plumbline(t, "state", "unlock", "app", "--yes", "--why", "by-mistake"); err != nil {
-		t.Fatalf("taking the lock: %v, %q", err, out)
+	state := func(args ...string) string {
+		t.Helper()
+		out, err := anna.Plumbline(t, append([]string{"state"}, args...)...)
+		if err != nil {
+			t.Fatalf("plumbline state %s: %v", strings.Join(args, " "), err)
+		}
+		return out
 	}
+	other := filepath.Join(t.TempDir(), "other.tfstate")
+	const elsewhere = `{"version":4,"terraform_version":"1.11.4","serial":9,"lineage":"another","outputs":{},"resources":[]}`
+	if err := os.WriteFile(other, []byte(elsewhere), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w, _ := started(t, s)
+	state("unlock", "app", "--yes", "--why", "by-mistake")
+	state("push", "app", other, "--why", "by-mistake")
 	s.Faults(t)
-	said := s.AwaitReason(t, w, job.StateUnsaved)
-	t.Logf("Run %s: %s", run.Name, said)
-	expectOnce(t, s, 2)
+	s.AwaitReason(t, w, job.StateUnsaved)
 	s.Rerun(t, w, "1")
+	s.AwaitRun(t, w, "one that applies nothing", func(r *v1alpha1.Run) bool {
+		return r.Spec.Trigger.Kind == v1alpha1.TriggerRerun && r.Status.Class == string(job.StateUnsaved)
+	})
+	expectOnce(t, s, 2)
+	listed := strings.Fields(state("unsaved", "app"))
+	id := listed[slices.Index(listed, "WHY")+1]
+	state("unsaved", "app", "--id", id, "-o", other)
+	state("push", "app", other, "--force", "--why", "it-is-what-there-is")
+	state("unsaved", "app", "--discard", id, "--why", "it-is-the-newest-now")
+	s.Rerun(t, w, "2")
 	s.AwaitReady(t, w)
 	expectOnce(t, s, 2)
-	out, err := anna.Plumbline(t, "state", "show", "app")
-	if err != nil || !strings.Contains(out, "cloud_thing.first") || !strings.Contains(out, "cloud_thing.second") {
-		t.Errorf("the state: %v, %q; want both things in it", err, out)
-	}
 	remove(t, s, w)
 }
