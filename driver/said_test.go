@@ -31,7 +31,7 @@ func TestWhatAStreamSays(t *testing.T) {
 		}},
 		{"forgets", job.Apply, job.Result{
 			Class: job.Applied, Message: "Apply complete! Resources: 0 added, 0 changed, 0 destroyed, 1 forgotten.",
-			Changes: &job.Changes{Forget: 1}, Steps: []job.Step{prepare, initial, planned, applied, outputs}, StateSerial: 1,
+			Changes: &job.Changes{Forget: 1}, Steps: []job.Step{prepare, initial, planned, applied, outputs}, StateSerial: 1, StateLineage: "x", StoreID: "store-1",
 			Warnings: &job.Warnings{Total: 1, First: []string{"Some objects will no longer be managed by Terraform: If you " +
 				"apply this plan, Terraform will discard its tracking information for the following objects, but it will not " +
 				"delete them: - terraform_data.a"}},
@@ -49,7 +49,7 @@ func TestWhatAStreamSays(t *testing.T) {
 		}},
 		{"refreshes", job.Refresh, job.Result{
 			Class: job.Applied, Message: "the state was brought up to date: 1 resources had changed", Changes: &job.Changes{},
-			Steps: []job.Step{prepare, initial, planned, outputs}, StateSerial: 1,
+			Steps: []job.Step{prepare, initial, planned, outputs}, StateSerial: 1, StateLineage: "x", StoreID: "store-1",
 			Drift: []job.Drift{{Address: "terraform_data.b[0]", Actions: []string{"update"}}}, DriftTotal: 1,
 		}},
 		{"waits", job.Apply, job.Result{ // once: it would wait for as long again

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -80,7 +79,7 @@ func (s *session) fetchUnsaved(ctx context.Context, path, file string) error {
 		return fmt.Errorf("unpacking the state: %w", err)
 	}
 	if file != "" {
-		return os.WriteFile(file, data, 0o600)
+		return writePrivate(file, data)
 	}
 	_, err = s.Out.Write(data)
 	return err
