@@ -1,7 +1,6 @@
 package state
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -23,16 +22,10 @@ func TestADeletedStateStaysForAWhile(t *testing.T) {
 			ranWith(t, s, former, withResources(3, 2))
 			ranWith(t, s, former, data)
 			gone := Removal{Owner: former, Destroyed: 4}
-			if err := s.Purge(t.Context(), gone); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Purge(t.Context(), gone); !errors.Is(err, ErrNotFound) {
-				t.Errorf("a second deletion: got %v, want ErrNotFound", err)
-			}
+			must(t, s.Purge(t.Context(), gone))
+			wantErr(t, "a second deletion", s.Purge(t.Context(), gone), ErrNotFound)
 			clk.Step(23 * time.Hour)
-			if err := s.eraseDeleted(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must(t, s.eraseDeleted(t.Context()))
 			kept, err := s.KeptIn(t.Context(), "ns")
 			if err != nil || len(kept) != 1 || !kept[0].Deleted.Equal(began) || kept[0].Versions != 2 {
 				t.Fatalf("listed as %+v, %v; want two versions, deleted at the start", kept, err)
@@ -40,25 +33,26 @@ func TestADeletedStateStaysForAWhile(t *testing.T) {
 			if _, got, err := s.Version(t.Context(), former.UID, 1); err != nil || string(got) != string(withResources(3, 2)) {
 				t.Errorf("the state before the destruction: %s, %v", got, err)
 			}
-			if err := s.Claim(t.Context(), again); err != nil {
-				t.Errorf("the Workspace made again: %v, want that nothing holds it", err)
-			}
-			if v, err := s.Adopt(t.Context(), TakeOver{To: third, From: "u", Reach: SameName, By: person}); err != nil || v.Serial != 4 {
+			wantErr(t, "claiming for the Workspace made again, which nothing holds", s.Claim(t.Context(), again), nil)
+			v, err := s.Adopt(t.Context(), TakeOver{To: third, From: "u", Reach: SameName, By: person})
+			if err != nil || v.Serial != 4 {
 				t.Errorf("taking it over: %+v, %v", v, err)
 			}
 			clk.Step(2 * time.Hour)
-			if err := s.eraseDeleted(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if _, _, err := s.Newest(t.Context(), former.UID); !errors.Is(err, ErrNotFound) {
-				t.Errorf("after its time: %v, want ErrNotFound", err)
-			}
-			if _, _, err := s.Newest(t.Context(), third.UID); err != nil {
-				t.Errorf("what was taken over went too: %v", err)
-			}
-			if keys, err := s.Store.List(t.Context(), deletedDir); err != nil || len(keys) > 0 {
-				t.Errorf("left: %v, %v", keys, err)
-			}
+			must(t, s.eraseDeleted(t.Context()))
+			wantOnlyTakenOver(t, s)
 		})
+	}
+}
+
+// wantOnlyTakenOver wants the former state to be erased, and the one that has taken it over to be there.
+func wantOnlyTakenOver(t *testing.T, s *Service) {
+	t.Helper()
+	_, _, err := s.Newest(t.Context(), former.UID)
+	wantErr(t, "reading it after its time", err, ErrNotFound)
+	_, _, err = s.Newest(t.Context(), third.UID)
+	wantErr(t, "reading what was taken over", err, nil)
+	if keys, err := s.Store.List(t.Context(), deletedDir); err != nil || len(keys) > 0 {
+		t.Errorf("left: %v, %v", keys, err)
 	}
 }

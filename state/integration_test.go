@@ -295,6 +295,12 @@ func TestControllerClient(t *testing.T) {
 			t.Errorf("removing: %v", err)
 		}
 	}
+	s.wantNoStates(t)
+}
+
+// wantNoStates wants the store to be as empty as the removal of the last state leaves it.
+func (s *system) wantNoStates(t *testing.T) {
+	t.Helper()
 	keys, err := kube.New(kubeClient(t), s.namespace).List(t.Context(), "")
 	keys = slices.DeleteFunc(keys, func(key string) bool {
 		// That it was allowed, which goes by its age, and the list of the name's UIDs, which is empty.

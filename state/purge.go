@@ -20,10 +20,10 @@ type Removal struct {
 	Destroyed int64
 }
 
-// Purge removes all that is kept of a destroyed Workspace, and of those whose state it had taken over: at once, or after
-// KeepDeleted. It returns
-// ErrInUse while the newest state still has resources, or may have, a live Run holds the lock, or a state waits to be
-// stored, a *MissingError where there should be a state and is none, and ErrNotFound when nothing is kept.
+// Purge removes all that is kept of a destroyed Workspace, and of those whose state it had taken over: at once, or
+// after KeepDeleted. It returns ErrInUse while the newest state still has resources, or may have, a live Run holds the
+// lock, or a state waits to be stored, a *MissingError where there should be a state and is none, and ErrNotFound when
+// nothing is kept.
 func (s *Service) Purge(ctx context.Context, r Removal) error {
 	if r.UID == "" || strings.Contains(r.UID, "/") {
 		return fmt.Errorf("%w: a workspace's UID is needed", ErrInvalid)

@@ -12,8 +12,8 @@ type Pushed struct {
 	By   Actor
 	Data []byte
 	// Force writes a state of another lineage, or of a lower serial, all the same, also behind versions that can't be
-	// read. Its serial is raised above all others, so that states don't go back and a write that was planned before can't come
-	// after it.
+	// read. Its serial is raised above all others, so that states don't go back and a write that was planned before can't
+	// come after it.
 	Force bool
 }
 

@@ -81,7 +81,8 @@ func (s *Service) RunLog(ctx context.Context, id RunID, part LogRange) (io.Reade
 // resume goes on behind a chunk that was read before.
 func (r *logReader) resume(after int) error {
 	before, err := r.chunk(after)
-	if errors.Is(err, ErrNotFound) { // dropped meanwhile, and what came after it as well: the next one tells where it stands
+	if errors.Is(err, ErrNotFound) {
+		// Dropped meanwhile, and what came after it as well: the next one tells where it stands.
 		before, err = r.chunk(r.numbers[0])
 		before.Text = nil
 	}

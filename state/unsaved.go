@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// Beside the versions of a state, in the journal unsaved/<uid>, stand the states that Runs could not save: something was
-// applied, and the backend refused for good what says so. While there is one, no Run reads the state, so that none can
-// plan without it: the next Run has it stored first (StoreUnsaved). Nothing but that, or a person, makes it go: neither
-// the pruning of Runs nor the age of archives, and a Workspace that has one isn't purged.
+// Beside the versions of a state, in the journal unsaved/<uid>, stand the states that Runs could not save: something
+// was applied, and the backend refused for good what says so. While there is one, no Run reads the state, so that none
+// can plan without it: the next Run has it stored first (StoreUnsaved). Nothing but that, or a person, makes it go:
+// neither the pruning of Runs nor the age of archives, and a Workspace that has one isn't purged.
 
 var (
 	// ErrUnsaved is returned for what must wait until a state is stored that a Run could not save.
@@ -64,8 +64,8 @@ type unsavedState struct {
 
 func (s *Service) unsaved(uid string) journal { return s.journalAt("unsaved/" + uid) }
 
-// KeepUnsaved keeps a state, as gzip has packed it, until it is stored. It takes what it is given: this is no time to be
-// particular. The same again is fine, because the first answer may have been lost.
+// KeepUnsaved keeps a state, as gzip has packed it, until it is stored. It takes what it is given: this is no time to
+// be particular. The same again is fine, because the first answer may have been lost.
 func (s *Service) KeepUnsaved(ctx context.Context, uid string, u Unsaved, packed []byte) (Unsaved, error) {
 	sum := sha256.Sum256(packed)
 	u.ID, u.At = hex.EncodeToString(sum[:8]), s.Clock.Now().UTC()

@@ -19,10 +19,10 @@ func packedState(t *testing.T, state []byte) []byte {
 	return b.Bytes()
 }
 
-// keep leaves a state that a Run could not save.
-func keep(t *testing.T, s *Service, run, place string, state []byte) Unsaved {
+// keep leaves a state that Run a could not save.
+func keep(t *testing.T, s *Service, place string, state []byte) Unsaved {
 	t.Helper()
-	u, err := s.KeepUnsaved(t.Context(), uid, Unsaved{Run: run, Place: place, Why: "too large"}, packedState(t, state))
+	u, err := s.KeepUnsaved(t.Context(), uid, Unsaved{Run: "a", Place: place, Why: "too large"}, packedState(t, state))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,17 +43,13 @@ func play(t *testing.T, s *Service, steps ...step) {
 func TestUnsavedStateIsStoredFirst(t *testing.T) {
 	s := newService(newFakeStore(), &pods{})
 	play(t, s, lock("a", "1", nil), write("a", "1", 1, nil), unlock("a", "1", nil))
-	kept := keep(t, s, "a", "", tfstate(2))
-	if again := keep(t, s, "a", "", tfstate(2)); again.ID != kept.ID {
+	kept := keep(t, s, "", tfstate(2))
+	if again := keep(t, s, "", tfstate(2)); again.ID != kept.ID {
 		t.Errorf("the same again is %s, and was %s", again.ID, kept.ID)
 	}
-	if err := errors.Join(s.EraseRun(t.Context(), RunID{uid, "a"}), s.sweepArchive(t.Context(), time.Nanosecond)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.EraseRun(t.Context(), RunID{uid, "a"}), s.sweepArchive(t.Context(), time.Nanosecond))
 	play(t, s, purge(ErrInUse))
-	if err := s.NoneUnsaved(t.Context(), uid); !errors.Is(err, ErrUnsaved) {
-		t.Errorf("while one waits: %v", err)
-	}
+	wantErr(t, "while one waits", s.NoneUnsaved(t.Context(), uid), ErrUnsaved)
 	list, err := s.Unsaved(t.Context(), uid)
 	if err != nil || len(list) != 1 || list[0].Run != "a" || list[0].Why != "too large" {
 		t.Fatalf("listed %+v, %v", list, err)
@@ -67,9 +63,7 @@ func TestUnsavedStateIsStoredFirst(t *testing.T) {
 	if err != nil || v[0].Run != "b" || v[0].Serial != 2 {
 		t.Errorf("versions %+v, %v", v, err)
 	}
-	if err := s.NoneUnsaved(t.Context(), uid); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
+	wantErr(t, "afterwards", s.NoneUnsaved(t.Context(), uid), nil)
 }
 
 func TestUnsavedStates(t *testing.T) {
@@ -98,7 +92,7 @@ func TestUnsavedStates(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := newService(newFakeStore(), &pods{})
 			play(t, s, test.before...)
-			kept := keep(t, s, "a", test.place, test.kept)
+			kept := keep(t, s, test.place, test.kept)
 			left, err := s.StoreUnsaved(t.Context(), uid, holder("b"))
 			if !matches(err, test.want) || (len(left) > 0) != (test.place != "") {
 				t.Errorf("left %+v, %v", left, err)
@@ -122,7 +116,7 @@ func TestUnsavedStates(t *testing.T) {
 func TestUnsavedStatesDontCrowdEachOtherOut(t *testing.T) {
 	s := newService(newFakeStore(), &pods{})
 	for n := range maxUnsaved {
-		keep(t, s, "a", "", tfstate(n+1))
+		keep(t, s, "", tfstate(n+1))
 	}
 	_, err := s.KeepUnsaved(t.Context(), uid, Unsaved{Run: "a"}, packedState(t, tfstate(9)))
 	if list, _ := s.Unsaved(t.Context(), uid); !errors.Is(err, ErrConflict) || len(list) != maxUnsaved {

@@ -158,9 +158,9 @@ type ImageSource struct {
 	Path string `json:"path"`
 }
 
-// Variable is one input variable. At most one of value and valueFrom is set; without both its value is null, for that is
-// what kubectl apply makes of "value: null". CEL can't see a field that takes any JSON: name and one of the two make two
-// properties.
+// Variable is one input variable. At most one of value and valueFrom is set; without both its value is null, for that
+// is what kubectl apply makes of "value: null". CEL can't see a field that takes any JSON: name and one of the two make
+// two properties.
 //
 // +kubebuilder:validation:MaxProperties=2
 type Variable struct {

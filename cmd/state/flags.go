@@ -106,25 +106,36 @@ func parseAny(args []string, more ...func(*flag.FlagSet)) (flags, error) {
 }
 
 func (f flags) check() error {
-	switch {
-	case f.namespace == "":
+	if f.namespace == "" {
 		return errors.New("--namespace or POD_NAMESPACE is needed")
-	case f.keepVersions < 2 || f.keepVersions > state.MaxKeepVersions:
-		return fmt.Errorf("--keep-versions %d is not between 2 and %d", f.keepVersions, state.MaxKeepVersions)
-	case f.keepDeleted < 0:
-		return fmt.Errorf("--keep-deleted %s is negative", f.keepDeleted)
-	case f.keepAge < 0:
-		return fmt.Errorf("--keep-age %s is negative", f.keepAge)
+	}
+	if err := f.checkKept(); err != nil {
+		return err
+	}
+	switch {
 	case f.sealSecret == "":
 		return errors.New("--seal-keys-secret is needed")
-	case f.keepArchive < 24*time.Hour:
-		return fmt.Errorf("--keep-archive %s is less than a day", f.keepArchive)
 	case f.registerAPI && (f.apiOwner == "" || f.podName == ""):
 		return errors.New("--register-api needs --api-owner and --pod-name")
 	case strings.Count(f.controller, ":") != 1:
 		return errors.New("--controller-service-account is needed, as namespace:name")
 	}
 	return open.Check(f.store)
+}
+
+// checkKept checks how much is kept, and for how long.
+func (f flags) checkKept() error {
+	switch {
+	case f.keepVersions < 2 || f.keepVersions > state.MaxKeepVersions:
+		return fmt.Errorf("--keep-versions %d is not between 2 and %d", f.keepVersions, state.MaxKeepVersions)
+	case f.keepDeleted < 0:
+		return fmt.Errorf("--keep-deleted %s is negative", f.keepDeleted)
+	case f.keepAge < 0:
+		return fmt.Errorf("--keep-age %s is negative", f.keepAge)
+	case f.keepArchive < 24*time.Hour:
+		return fmt.Errorf("--keep-archive %s is less than a day", f.keepArchive)
+	}
+	return nil
 }
 
 // dnsNames are those by which a Service is reached.

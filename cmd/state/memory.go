@@ -10,8 +10,8 @@ import (
 // memoryLimit is the environment variable with the container's memory limit in bytes.
 const memoryLimit = "MEMORY_LIMIT"
 
-// obeyMemoryLimit has the garbage collector work harder before the container's limit is reached: without it the heap may
-// grow to twice of what is in use. A tenth is for what is no heap.
+// obeyMemoryLimit has the garbage collector work harder before the container's limit is reached: without it the heap
+// may grow to twice of what is in use. A tenth is for what is no heap.
 func obeyMemoryLimit() error {
 	value := os.Getenv(memoryLimit)
 	if value == "" {

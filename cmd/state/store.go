@@ -133,8 +133,8 @@ func (s storeRun) transfer(ctx context.Context, fromURL, toURL string) error {
 	if err != nil {
 		return err
 	}
-	s.say("Copying a store as it is; it opens with the same key ring. Nothing is changed at the source. What is written to " +
-		"it meanwhile is copied after it: stop the state service first if the copy is to take its place.")
+	s.say("Copying a store as it is; it opens with the same key ring. Nothing is changed at the source. What is written " +
+		"to it meanwhile is copied after it: stop the state service first if the copy is to take its place.")
 	done, err := transfer.Copy(ctx, transfer.Options{From: from, To: to, Say: s.say})
 	if err != nil {
 		return fmt.Errorf("copying: %w", err)

@@ -133,8 +133,8 @@ func (s *Store) look(ctx context.Context) (contents, error) {
 }
 
 // bornSealed is set in the IDs of the data keys of a store that was empty when its first one was made. It holds nothing
-// that isn't sealed, so a bare value in it is forged. Later data keys inherit it, and an ID is bound to its key: who may
-// write to the store and has no key can't take it back.
+// that isn't sealed, so a bare value in it is forged. Later data keys inherit it, and an ID is bound to its key: who
+// may write to the store and has no key can't take it back.
 const bornSealed = 1 << 63
 
 // newDataKey makes a data key with an ID above all others, so that it becomes the one that is written with.

@@ -5,8 +5,9 @@ import (
 	"net/http"
 )
 
-// unaudited is the action of a route by which neither a state nor who may write it is read or changed, and which is asked
-// too often for a line each: the log's pieces. Every other route says in its own definition what the audit calls it.
+// unaudited is the action of a route by which neither a state nor who may write it is read or changed, and which is
+// asked too often for a line each: the log's pieces. Every other route says in its own definition what the audit calls
+// it.
 const unaudited = ""
 
 // audit leaves one line for each such request, also for one that was refused: who, what, which, why, how it ended. What

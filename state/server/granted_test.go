@@ -16,7 +16,8 @@ import (
 	"github.com/plumbline-dev/plumbline/state/people"
 )
 
-// verbs are those that the API server authorizes by (https://kubernetes.io/docs/reference/access-authn-authz/authorization/).
+// verbs are those that the API server authorizes by
+// (https://kubernetes.io/docs/reference/access-authn-authz/authorization/).
 var verbs = map[string]string{
 	http.MethodGet: "get", http.MethodPut: "update", http.MethodPost: "create", http.MethodDelete: "delete",
 }
@@ -73,7 +74,8 @@ func grantedToEverybody(t *testing.T) []rbacv1.PolicyRule {
 			t.Fatal(err)
 		}
 		var role rbacv1.ClusterRole
-		if err := yaml.Unmarshal(document, &role); err == nil && role.Kind == "ClusterRole" && role.Name == "plumbline-people" {
+		err = yaml.Unmarshal(document, &role)
+		if err == nil && role.Kind == "ClusterRole" && role.Name == "plumbline-people" {
 			return role.Rules
 		}
 	}

@@ -49,8 +49,8 @@ type answer struct {
 
 var done = answer{status: http.StatusOK}
 
-// getState gives the state to a Run, but not past one that has to be stored first: what is missing in the older one would
-// be made again.
+// getState gives the state to a Run, but not past one that has to be stored first: what is missing in the older one
+// would be made again.
 func (s *Server) getState(ctx context.Context, c call) (answer, error) {
 	if err := s.Service.NoneUnsaved(ctx, c.uid); err != nil {
 		return answer{}, err

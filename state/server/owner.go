@@ -31,8 +31,8 @@ type keptRoute struct {
 	admit func(s *Server, ctx context.Context, c *call, needs []right) error
 }
 
-// keptRoutes need the right for each state of the namespace, or of the cluster, because the Workspace that they could be
-// asked for may be none any more.
+// keptRoutes need the right for each state of the namespace, or of the cluster, because the Workspace that they could
+// be asked for may be none any more.
 var keptRoutes = []keptRoute{
 	{personRoute{"people_adopt", "take over", "POST " + personsWorkspace + "/state/adopt", []right{changesState},
 		bigTimeout, maxSmall, (*Server).adoptInPerson}, (*Server).admit},

@@ -165,19 +165,25 @@ func TestALockIsBroken(t *testing.T) {
 	}
 	for line := range strings.SplitSeq(logged.String(), "\n") {
 		if strings.Contains(line, `"action":"force unlock"`) && strings.Contains(line, `"outcome":"done"`) {
-			wantAudit(t, line, "{force unlock done user alice ns-ws}")
-			var more struct {
-				Why, AuditID string
-				Groups       []string
-			}
-			if err := json.Unmarshal([]byte(line), &more); err != nil || more.Why != "it is dead" || more.AuditID != auditID ||
-				len(more.Groups) == 0 {
-				t.Errorf("the audit says %+v of a forced lock (%v), want why, the API server's ID and groups", more, err)
-			}
+			wantForced(t, line)
 			return
 		}
 	}
 	t.Errorf("the audit says nothing of it:\n%s", logged.String())
+}
+
+// wantForced wants the audit's line of a forced lock to say who, why, and by which request to the API server.
+func wantForced(t *testing.T, line string) {
+	t.Helper()
+	wantAudit(t, line, "{force unlock done user alice ns-ws}")
+	var more struct {
+		Why, AuditID string
+		Groups       []string
+	}
+	if err := json.Unmarshal([]byte(line), &more); err != nil || more.Why != "it is dead" || more.AuditID != auditID ||
+		len(more.Groups) == 0 {
+		t.Errorf("the audit says %+v of a forced lock (%v), want why, the API server's ID and groups", more, err)
+	}
 }
 
 // Each route needs its rights, all of them, and says 403 without one whether or not there is such a thing.

@@ -34,7 +34,8 @@ func TestANamespaceLeavesRoom(t *testing.T) {
 	}
 	over, stop := context.WithCancel(t.Context())
 	stop()
-	if err := r.hold(over, waiting, maxState); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "greedy") {
+	err := r.hold(over, waiting, maxState)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "greedy") {
 		t.Errorf("a second large body of the namespace: %v, want one that waits", err)
 	}
 	if err := r.hold(t.Context(), other, maxState); err != nil {
@@ -52,7 +53,8 @@ func TestANamespaceLeavesRoom(t *testing.T) {
 	}
 }
 
-// TestReadsTakeRoom: a large state that is read weighs as one that is written; a small one does from its second read on.
+// TestReadsTakeRoom: a large state that is read weighs as one that is written; a small one does from its second
+// read on.
 func TestReadsTakeRoom(t *testing.T) {
 	s := newServer(&gate{}, &memory.Store{}, slog.New(slog.DiscardHandler))
 	h := s.Handler()
@@ -61,7 +63,8 @@ func TestReadsTakeRoom(t *testing.T) {
 		token, path := "ns/"+ws+"/a", "/v1/workspaces/ns/"+ws+"/state"
 		do(t, h, exchange{token: token, method: "LOCK", path: path, body: lock1})
 		body := fmt.Sprintf(`{"serial":1,"pad":%q}`, strings.Repeat("x", size))
-		if got := do(t, h, exchange{token: token, method: "POST", path: path + "?ID=1", body: body}); got.Code != http.StatusOK {
+		got := do(t, h, exchange{token: token, method: "POST", path: path + "?ID=1", body: body})
+		if got.Code != http.StatusOK {
 			t.Fatalf("writing %d bytes: %d", size, got.Code)
 		}
 	}

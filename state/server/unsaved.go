@@ -35,8 +35,8 @@ var personUnsavedRoutes = []personRoute{
 		bigTimeout, 0, (*Server).discardUnsaved},
 }
 
-// putUnsaved takes a state as gzip has packed it. The query's place is the digest of the backend that it belongs in, and
-// why is what kept it from there.
+// putUnsaved takes a state as gzip has packed it. The query's place is the digest of the backend that it belongs in,
+// and why is what kept it from there.
 func (s *Server) putUnsaved(ctx context.Context, c call) (answer, error) {
 	q := c.r.URL.Query()
 	why := q.Get(people.QueryWhy)

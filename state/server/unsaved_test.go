@@ -11,8 +11,8 @@ import (
 	"github.com/plumbline-dev/plumbline/state/store/memory"
 )
 
-// TestUnsavedStateOverTheAPI: no Run reads the state while one waits that a Run could not save, also a Run that is over;
-// the next Run stores it.
+// TestUnsavedStateOverTheAPI: no Run reads the state while one waits that a Run could not save, also a Run that is
+// over; the next Run stores it.
 func TestUnsavedStateOverTheAPI(t *testing.T) {
 	var body bytes.Buffer
 	w := gzip.NewWriter(&body)

@@ -84,8 +84,8 @@ func (t *tool) stateRepair() *cobra.Command {
 		Use: "repair WORKSPACE", Short: "Go on from the newest version that can be read", Args: cobra.ExactArgs(1),
 		Long: "Go on from the newest version of the state that can be read, when the newest of all, its lock or its " +
 			"outputs are damaged.\n\nWhat can't be read is kept, and listed by state list. What was made between the two " +
-			"versions is not in the state any more: look at the next plan before you let it be applied. A lock whose record can't be " +
-			"read is taken from whoever holds it.",
+			"versions is not in the state any more: look at the next plan before you let it be applied. A lock whose " +
+			"record can't be read is taken from whoever holds it.",
 		RunE: t.onWorkspace(func(ctx context.Context, s *session, path string, args []string) error {
 			if err := s.tellDamage(ctx, path, args[0]); err != nil {
 				return err

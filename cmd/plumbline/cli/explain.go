@@ -28,8 +28,8 @@ func Explain(err error) string {
 	case strings.Contains(text, "to be written: lineage"):
 		return text + "\nPull the newest state and begin with that, or overwrite it with --force."
 	case apierrors.ReasonForError(err) == people.ReasonDamaged:
-		return text + "\nLook what there is with: plumbline state list WORKSPACE. To go on from the newest version that can " +
-			"be read: plumbline state repair WORKSPACE --why ... (rollback, push --force and unlock work too)."
+		return text + "\nLook what there is with: plumbline state list WORKSPACE. To go on from the newest version that " +
+			"can be read: plumbline state repair WORKSPACE --why ... (rollback, push --force and unlock work too)."
 	case apierrors.IsForbidden(err) && strings.Contains(text, "needs the right"):
 		return text + "\nA Role can grant it: see docs/people.md"
 	case apierrors.IsUnauthorized(err):

@@ -41,7 +41,8 @@ func (t *tool) stateUnsaved() *cobra.Command {
 		}),
 	}
 	c.Flags().StringVar(&id, "id", "", "fetch this one")
-	c.Flags().StringVarP(&file, "output", "o", "", "the file to write it to, readable by you alone; standard output otherwise")
+	c.Flags().StringVarP(&file, "output", "o", "",
+		"the file to write it to, readable by you alone; standard output otherwise")
 	c.Flags().StringVar(&discard, "discard", "", "the ID of one that needn't be stored any more")
 	c.Flags().StringVar(&why, "why", "", "the reason for --discard")
 	return c

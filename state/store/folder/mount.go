@@ -19,7 +19,7 @@ type mount struct {
 // checkMount refuses a folder on NFS whose client may answer from its cache. An absence that is remembered would let a
 // server give out an old state as the newest, and a Run would apply on it.
 func checkMount(root string) error {
-	real, err := filepath.EvalSymlinks(root)
+	resolved, err := filepath.EvalSymlinks(root)
 	if err != nil {
 		return fmt.Errorf("finding the folder's mount: %w", err)
 	}
@@ -27,7 +27,7 @@ func checkMount(root string) error {
 	if err != nil {
 		return fmt.Errorf("reading how the folder is mounted: %w", err)
 	}
-	m := mountOf(real, string(info))
+	m := mountOf(resolved, string(info))
 	if err := m.fresh(); err != nil {
 		return fmt.Errorf("%w: folder %s on %s: %w", state.ErrUnfit, root, m.kind, err)
 	}

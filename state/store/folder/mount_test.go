@@ -21,9 +21,10 @@ func TestAnNFSMountMustNotRemember(t *testing.T) {
 		kind       string
 		says       []string
 	}{
-		"a local file system":         {"/var/lib/states", nfs(""), "ext4", nil},
-		"a neighbour of the mount":    {"/srv/the states too", nfs(""), "tmpfs", nil},
-		"usual options":               {states, nfs("acregmin=3,acdirmax=60"), "nfs4", []string{"noac", "lookupcache=positive"}},
+		"a local file system":      {"/var/lib/states", nfs(""), "ext4", nil},
+		"a neighbour of the mount": {"/srv/the states too", nfs(""), "tmpfs", nil},
+		"usual options": {states, nfs("acregmin=3,acdirmax=60"), "nfs4",
+			[]string{"noac", "lookupcache=positive"}},
 		"folders are remembered":      {states, nfs("lookupcache=pos"), "nfs4", []string{"actimeo=0"}},
 		"absences are remembered":     {states, nfs("noac"), "nfs4", []string{"lookupcache=positive"}},
 		"noac":                        {states, nfs("noac,lookupcache=none"), "nfs4", nil},
