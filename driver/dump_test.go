@@ -9,8 +9,8 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// TestAStateThatIsPrintedIsTaken: where the engine can't write a file either, the state is caught from its stream, saved,
-// and never shown; also one that is larger than any line that is looked into.
+// TestAStateThatIsPrintedIsTaken: where the engine can't write a file either, the state is caught from its stream,
+// saved, and never shown; also one that is larger than any line that is looked into.
 func TestAStateThatIsPrintedIsTaken(t *testing.T) {
 	b := newBench(t)
 	b.useMaking()

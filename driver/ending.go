@@ -9,8 +9,8 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// The Pod's end is one deadline, and each thing that is still to be done has to be done by its own part of it: what comes
-// later finds less time if what was before took long, and never none.
+// The Pod's end is one deadline, and each thing that is still to be done has to be done by its own part of it: what
+// comes later finds less time if what was before took long, and never none.
 //
 //	stop --grace--> Terraform is out, or its providers are killed --state--> --report--> --revoke--> --rest of the log--> SIGKILL
 

@@ -14,8 +14,8 @@ import (
 
 const allDone = "Apply complete! Resources: 3 added, 0 changed, 0 destroyed."
 
-// TestAnApplyThatIsThroughIsApplied: credentials that end, or a Pod that is asked to stop, as the apply completes change
-// nothing about it: the summary counts, and the outputs are stored.
+// TestAnApplyThatIsThroughIsApplied: credentials that end, or a Pod that is asked to stop, as the apply completes
+// change nothing about it: the summary counts, and the outputs are stored.
 func TestAnApplyThatIsThroughIsApplied(t *testing.T) {
 	check := func(t *testing.T, b *bench, got job.Result) {
 		if got.Class != job.Applied || got.Changes.Add != 3 || got.OutputsDigest == "" || len(b.state.outputs) != 2 {
@@ -42,7 +42,8 @@ func TestAnApplyThatIsThroughIsApplied(t *testing.T) {
 	})
 }
 
-// TestAWordIsLeftWhenTheStopComes: a driver that is killed in the Pod's last moments has said that it was asked to stop.
+// TestAWordIsLeftWhenTheStopComes: a driver that is killed in the Pod's last moments has said that it was asked to
+// stop.
 func TestAWordIsLeftWhenTheStopComes(t *testing.T) {
 	b := newBench(t)
 	b.useFake("hangs")

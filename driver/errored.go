@@ -50,8 +50,8 @@ func (r *run) tidyUp(ctx context.Context, failed error) error {
 	return failed
 }
 
-// rescue saves the state that Terraform could not save, if there is one. What can't be saved where it belongs is kept by
-// the state service, and the Run ends: another apply would make everything again.
+// rescue saves the state that Terraform could not save, if there is one. What can't be saved where it belongs is kept
+// by the state service, and the Run ends: another apply would make everything again.
 func (r *run) rescue(ctx context.Context) error {
 	state, err := r.leftState()
 	if err != nil || state == nil {
@@ -132,8 +132,8 @@ func (r *run) pushForeign(ctx context.Context, state []byte) error {
 	return r.states.StatePush(ctx, path)
 }
 
-// patiently tries until it is refused for good. A state service that is away is tried until the Pod's end; an error that
-// may be for good or not, for as long as one request of Terraform's is.
+// patiently tries until it is refused for good. A state service that is away is tried until the Pod's end; an error
+// that may be for good or not, for as long as one request of Terraform's is.
 func (r *run) patiently(ctx context.Context, store func() error) error {
 	var until time.Time
 	return backoff.RetryNotify(func() error {

@@ -18,7 +18,8 @@ const (
 	ownOverride = "plumbline_override"
 	// ownSuffix is one that both engines read.
 	ownSuffix = ".tf.json"
-	// initialized is where init notes the backend that it has set up. Of the backend "local" without a block it notes none.
+	// initialized is where init notes the backend that it has set up. Of the backend "local" without a block it notes
+	// none.
 	initialized = ".terraform/terraform.tfstate"
 )
 
@@ -37,7 +38,8 @@ func overrideStem(name string) string {
 }
 
 // lastOverride is a name for an override file that engines read after all of these, so that what it says holds. They go
-// by the order of the names; and OpenTofu leaves a .tf out beside a .tofu of the same stem, which this one has to itself.
+// by the order of the names; and OpenTofu leaves a .tf out beside a .tofu of the same stem, which this one has to
+// itself.
 func lastOverride(names []string) string {
 	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return overrideStem(name) == "" })
 	if len(names) == 0 || slices.Max(names) < ownOverride {

@@ -17,8 +17,8 @@ resource "terraform_data" "a" {
 }
 `
 
-// TestRealUnsavedState: what both engines do with a state that is refused, and how the next Run goes on. Where they can't
-// write a file, they print it.
+// TestRealUnsavedState: what both engines do with a state that is refused, and how the next Run goes on. Where they
+// can't write a file, they print it.
 func TestRealUnsavedState(t *testing.T) {
 	for name, command := range map[string]string{"in a file": "true", "printed": "mkdir " + erroredState} {
 		t.Run(name, func(t *testing.T) {

@@ -128,8 +128,8 @@ func (r *run) forceUnlock(ctx context.Context) error {
 	return nil
 }
 
-// releaseLeft releases the lock that a Terraform of this very Run has left in a backend that isn't Plumbline's own: when
-// it was killed, or could not save its state.
+// releaseLeft releases the lock that a Terraform of this very Run has left in a backend that isn't Plumbline's own:
+// when it was killed, or could not save its state.
 func (r *run) releaseLeft(ctx context.Context) {
 	if state, _ := r.leftState(); state == nil && !r.left {
 		return

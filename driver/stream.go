@@ -211,8 +211,8 @@ func (s *stream) noteOutputs(outputs map[string]output) {
 // a summary too, and then the errors; warnings of the plan are told while it is applied.
 var ofThePlan = map[string]bool{"outputs": true, "diagnostic": true, "log": true}
 
-// completed tells whether an apply that was ended from outside was through all the same: its summary comes when everything
-// is done, and the state saved.
+// completed tells whether an apply that was ended from outside was through all the same: its summary comes when
+// everything is done, and the state saved.
 func (s *stream) completed(ctx context.Context) bool {
 	return ctx.Err() != nil && s.applied != nil && s.errors.total == 0
 }

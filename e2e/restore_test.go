@@ -21,8 +21,8 @@ import (
 )
 
 // TestRestoreOfANamespace: a namespace is lost with all its Workspaces and comes back from a backup. No Workspace has
-// the UID that it had, so none finds its state, and none of them makes anything a second time: each says so, and goes on
-// with its state once somebody has said which one.
+// the UID that it had, so none finds its state, and none of them makes anything a second time: each says so, and goes
+// on with its state once somebody has said which one.
 func TestRestoreOfANamespace(t *testing.T) {
 	t.Parallel()
 	const workspaces = 3
@@ -98,8 +98,8 @@ func TestRestoreOfANamespace(t *testing.T) {
 }
 
 // TestStateThatIsRefused: while a Run applies, a person takes its lock and pushes another state, so that what it has to
-// save is refused for good. It is kept with the Workspace, nothing is applied again, and once the person has made it the
-// newest the Workspace goes on.
+// save is refused for good. It is kept with the Workspace, nothing is applied again, and once the person has made it
+// the newest the Workspace goes on.
 func TestStateThatIsRefused(t *testing.T) {
 	t.Parallel()
 	s := suite.NewSpace(t)

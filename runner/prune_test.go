@@ -46,8 +46,8 @@ func (w *world) inputSecrets() int {
 	return len(list.Items)
 }
 
-// launchMeanwhile changes the inputs, and lets a person's Run be launched with them, right before the Workspace's status
-// is written the next time that no Pod is at work.
+// launchMeanwhile changes the inputs, and lets a person's Run be launched with them, right before the Workspace's
+// status is written the next time that no Pod is at work.
 func (w *world) launchMeanwhile() *bool {
 	launched := false
 	w.fault = func(w *world, when, what string) error {

@@ -168,8 +168,8 @@ func destroyAgain(in Input, last *v1alpha1.Run) bool {
 		refusedByTerraform(in, last)
 }
 
-// refusedByTerraform tells whether the engine refused what the destruction was given, and what was applied last is still
-// to be tried: the next Run is given that.
+// refusedByTerraform tells whether the engine refused what the destruction was given, and what was applied last is
+// still to be tried: the next Run is given that.
 func refusedByTerraform(in Input, last *v1alpha1.Run) bool {
 	applied := in.Workspace.Status.Applied
 	return applied != nil && last.Status.StartedAt != nil && job.Class(last.Status.Class) == job.ConfigInvalid &&
