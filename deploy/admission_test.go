@@ -29,7 +29,11 @@ type policed struct {
 	scheme *runtime.Scheme
 }
 
-const controllerAccount = "system:serviceaccount:ns:rel-plumbline-controller"
+const (
+	controllerAccount = "system:serviceaccount:ns:rel-plumbline-controller"
+	// otherController is that of another release, which the policies of this one bind too.
+	otherController = "system:serviceaccount:elsewhere:second-plumbline-controller"
+)
 
 func newPoliced(t *testing.T) policed {
 	t.Helper()
@@ -53,7 +57,10 @@ func newPoliced(t *testing.T) policed {
 	p.create(t, role("tenant", rbacv1.PolicyRule{
 		Verbs: []string{"*"}, APIGroups: []string{"", "plumbline.dev"},
 		Resources: []string{"pods", "secrets", "runs", "serviceaccounts", "serviceaccounts/token"},
-	}, "tenant", controllerAccount, "admin")...)
+	}, "tenant", controllerAccount, otherController, "admin", "person-with-everything")...)
+	p.create(t, role("controllers", rbacv1.PolicyRule{
+		Verbs: []string{"create"}, APIGroups: []string{"plumbline.dev"}, Resources: []string{"runs/controller"},
+	}, controllerAccount, otherController, "person-with-everything")...)
 	p.create(t, role("state", rbacv1.PolicyRule{
 		Verbs: []string{"update"}, APIGroups: []string{"plumbline.dev"}, Resources: []string{"workspaces/state"},
 	}, "admin")...)
@@ -187,7 +194,9 @@ func TestOnlyTheControllerMakesRunners(t *testing.T) {
 		{"a Secret", secret(false), ""},
 		{"a Secret with inputs", secret(true), "plumbline.dev/inputs"},
 	} {
-		for user, words := range map[string]string{"tenant": test.words, controllerAccount: ""} {
+		for user, words := range map[string]string{
+			"tenant": test.words, "person-with-everything": test.words, controllerAccount: "", otherController: "",
+		} {
 			err := p.as(t, user).Create(t.Context(), test.object.DeepCopyObject().(client.Object), client.DryRunAll)
 			if refused := apierrors.IsForbidden(err); refused != (words != "") || err != nil && !refused ||
 				refused && !strings.Contains(err.Error(), words) {

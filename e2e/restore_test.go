@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -137,5 +138,33 @@ func TestStateThatIsRefused(t *testing.T) {
 	s.Rerun(t, w, "2")
 	s.AwaitReady(t, w)
 	expectOnce(t, s, 2)
+	remove(t, s, w)
+}
+
+// TestTwoReleases: somebody installs the chart a second time. Its controller works on no Workspace of the first and says
+// so, and the first goes on as ever.
+func TestTwoReleases(t *testing.T) {
+	s := suite.NewSpace(t)
+	w := s.Workspace("app", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")})
+	s.Create(t, w)
+	s.AwaitReady(t, w)
+	s.SecondRelease(t)
+	s.Rerun(t, w, "1")
+	s.AwaitRun(t, w, "the first release's", func(r *v1alpha1.Run) bool {
+		return r.Spec.Trigger.Kind == v1alpha1.TriggerRerun && r.Status.Class == string(job.NoChanges)
+	})
+	s.AwaitAny(t, &eventsv1.EventList{}, "the second release stands back", func(o client.Object) bool {
+		e, ok := o.(*eventsv1.Event)
+		return ok && e.Regarding.Name == w.Name && e.Reason == "OtherInstallation"
+	})
+	s.Drift(t, "x", "2")
+	s.Rerun(t, w, "2")
+	kit.Await(t, s, w, func(w *v1alpha1.Workspace) bool { return kit.Ready(w) && w.Status.LastRerun == "2" })
+	if n := s.Begun(t, cloud.Create); n != 1 {
+		t.Errorf("%d things were made, want 1", n)
+	}
+	if runs := s.Runs(t, w); len(runs) != 3 {
+		t.Errorf("there are %d Runs, want one for the change and two reruns", len(runs))
+	}
 	remove(t, s, w)
 }
