@@ -168,3 +168,26 @@ func TestTwoReleases(t *testing.T) {
 	}
 	remove(t, s, w)
 }
+
+// TestAnotherStore: somebody changes the store's address. The new server finds a store that its key ring doesn't know and
+// refuses to start, and those that serve the right one serve on.
+func TestAnotherStore(t *testing.T) {
+	s := suite.NewSpace(t)
+	w := s.Workspace("app", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")})
+	s.Create(t, w)
+	s.AwaitReady(t, w)
+	why, back := s.AnotherStore(t)
+	if !strings.Contains(why, "store") || !strings.Contains(why, "--adopt-store") {
+		t.Errorf("it ended with %q, want which store it knows and how to adopt another", why)
+	}
+	s.Rerun(t, w, "1")
+	s.AwaitRun(t, w, "served by the others", func(r *v1alpha1.Run) bool {
+		return r.Spec.Trigger.Kind == v1alpha1.TriggerRerun && r.Status.Class == string(job.NoChanges)
+	})
+	back()
+	s.AwaitComponent(t, kit.StateDeployment)
+	if n := s.Begun(t, cloud.Create); n != 1 {
+		t.Errorf("%d things were made, want 1", n)
+	}
+	remove(t, s, w)
+}

@@ -174,3 +174,59 @@ func (s *Space) CutOff(t testing.TB, run *v1alpha1.Run) (heal func()) {
 	t.Cleanup(heal)
 	return heal
 }
+
+// AnotherStore points the state service at an empty folder, waits until its new Pod has ended, and returns why. The test
+// puts it back at its end, and when the returned function is called.
+func (k *Kit) AnotherStore(t testing.TB) (why string, back func()) {
+	t.Helper()
+	key := client.ObjectKey{Namespace: System, Name: StateDeployment}
+	var before appsv1.Deployment
+	if err := k.Get(t.Context(), key, &before); err != nil {
+		t.Fatal(err)
+	}
+	back = sync.OnceFunc(func() {
+		var now appsv1.Deployment
+		if err := k.Get(After(t), key, &now); err != nil {
+			t.Fatal(err)
+		}
+		now.Spec.Template = before.Spec.Template
+		if err := k.Update(After(t), &now); err != nil {
+			t.Fatalf("putting the store back: %v", err)
+		}
+	})
+	t.Cleanup(back)
+	changed := before.DeepCopy()
+	pod := &changed.Spec.Template.Spec
+	pod.Volumes = append(pod.Volumes, corev1.Volume{
+		Name: "elsewhere", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
+	})
+	c := &pod.Containers[0]
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "elsewhere", MountPath: "/elsewhere"})
+	c.Args = append(c.Args, "--store=file:///elsewhere")
+	c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
+	if err := k.Update(t.Context(), changed); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	err := k.awaitAll(ctx, &corev1.PodList{}, func(all set) bool {
+		for _, o := range all {
+			p, ok := o.(*corev1.Pod)
+			if !ok {
+				continue
+			}
+			for _, s := range p.Status.ContainerStatuses {
+				for _, ended := range []*corev1.ContainerStateTerminated{s.State.Terminated, s.LastTerminationState.Terminated} {
+					if ended != nil && ended.ExitCode != 0 {
+						why = ended.Message
+					}
+				}
+			}
+		}
+		return why != ""
+	}, client.InNamespace(System), component(State))
+	if err != nil {
+		t.Fatalf("waiting for a state server that refuses to start: %v", err)
+	}
+	return why, back
+}

@@ -25,7 +25,8 @@ func (k *Kit) SecondRelease(t testing.TB) {
 		t.Fatal(err)
 	}
 	values := filepath.Join(t.TempDir(), "values.json")
-	if err := os.WriteFile(values, k.helm(t, "get", "values", install.Release, "-n", System, "-o", "json"), 0o600); err != nil {
+	first := k.helm(t, "get", "values", install.Release, "-n", System, "-o", "json")
+	if err := os.WriteFile(values, first, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: secondNamespace, Labels: restricted}}
@@ -43,7 +44,8 @@ func (k *Kit) SecondRelease(t testing.TB) {
 		}
 	})
 	k.helm(t, "install", secondRelease, filepath.Join(root, "deploy", "chart"), "-n", secondNamespace, "--skip-crds",
-		"-f", values, "--set", "runnerClass.create=false,state.peopleAPI.enabled=false,controller.replicas=1,state.replicas=1",
+		"-f", values, "--set", "runnerClass.create=false,state.peopleAPI.enabled=false",
+		"--set", "controller.replicas=1,state.replicas=1",
 		"--wait", "--timeout", "2m")
 }
 
