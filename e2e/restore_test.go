@@ -28,73 +28,87 @@ func TestRestoreOfANamespace(t *testing.T) {
 	t.Parallel()
 	const workspaces = 3
 	s := suite.NewSpace(t)
-	var all []*v1alpha1.Workspace
+	var lost, restored []*v1alpha1.Workspace
 	for i := range workspaces {
 		name := fmt.Sprintf("w%d", i)
-		all = append(all, s.Workspace(name, map[string]string{"main.tf": s.Provider() + kit.Thing(name, "1")}))
-		s.Create(t, all[i])
+		w := s.Workspace(name, map[string]string{"main.tf": s.Provider() + kit.Thing(name, "1")})
+		lost, restored = append(lost, w), append(restored, w.DeepCopy())
+		s.Create(t, w)
 	}
-	backup := make([]*v1alpha1.Workspace, workspaces)
-	for i, w := range all {
+	for _, w := range lost {
 		s.AwaitReady(t, w)
-		backup[i] = s.Workspace(w.Name, w.Spec.Source.Inline.Files)
 	}
-	n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.Name}}
-	if err := s.Get(t.Context(), client.ObjectKeyFromObject(n), n); err != nil {
-		t.Fatal(err)
-	}
-	labels := n.Labels
-	if err := s.Delete(t.Context(), n); err != nil {
-		t.Fatal(err)
-	}
-	s.AwaitGone(t, n)
-	if err := s.WithWatch.Create(t.Context(), &corev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{Name: s.Name, Labels: labels},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	s.Create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "waits"}}) // the namespace takes objects
-	for i, w := range backup {
+	loseNamespace(t, s)
+	for i, w := range restored {
 		s.Create(t, w)
 		said := s.AwaitReason(t, w, job.StateMissing)
-		if uid := string(all[i].UID); !strings.Contains(said, uid) || !strings.Contains(said, v1alpha1.AnnotationAdoptState) {
-			t.Errorf("%s says %q, want the UID %s and what to do", w.Name, said, uid)
+		for _, part := range []string{string(lost[i].UID), v1alpha1.AnnotationAdoptState} {
+			if !strings.Contains(said, part) {
+				t.Errorf("%s says %q, want it to name %s", w.Name, said, part)
+			}
 		}
 	}
-	if made := s.Begun(t, cloud.Create); made != workspaces {
-		t.Errorf("%d things were made for %d Workspaces", made, workspaces)
-	}
+	wantMade(t, s, workspaces)
 	// One by annotation, and the others at once.
-	s.Change(t, backup[0], func() {
-		metav1.SetMetaDataAnnotation(&backup[0].ObjectMeta, v1alpha1.AnnotationAdoptState, string(all[0].UID))
+	s.Change(t, restored[0], func() {
+		metav1.SetMetaDataAnnotation(&restored[0].ObjectMeta, v1alpha1.AnnotationAdoptState, string(lost[0].UID))
 	})
-	s.AwaitReady(t, backup[0])
-	anna := s.Person(t, "anna")
-	anna.May(t, "get,list,patch workspaces", "get,list runs", "get,update workspaces/state")
-	s.AwaitPeopleAPI(t)
-	orphans, err := anna.Plumbline(t, "state", "orphans")
-	if err != nil || !strings.Contains(orphans, string(all[1].UID)) || strings.Contains(orphans, string(all[0].UID)) {
-		t.Errorf("orphans: %v, %q; want those that were not taken over", err, orphans)
-	}
-	if out, err := anna.Plumbline(t, "state", "adopt", "--all-in-namespace", "--why", "restored"); err != nil {
-		t.Errorf("adopting all: %v, %q", err, out)
-	}
-	for _, w := range backup {
+	s.AwaitReady(t, restored[0])
+	adoptAll(t, s, lost)
+	for _, w := range restored {
 		s.AwaitReady(t, w)
 	}
-	if made := s.Begun(t, cloud.Create); made != workspaces {
-		t.Errorf("in the end %d things were made for %d Workspaces", made, workspaces)
-	}
-	for _, w := range backup {
+	wantMade(t, s, workspaces)
+	for _, w := range restored {
 		if err := s.Delete(t.Context(), w); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, w := range backup {
+	for _, w := range restored {
 		s.AwaitGone(t, w)
 	}
 	if things := s.Things(t); len(things) > 0 {
 		t.Errorf("left behind: %v", things)
+	}
+}
+
+// wantMade checks how many things were ever made.
+func wantMade(t *testing.T, s *kit.Space, want int) {
+	t.Helper()
+	if made := s.Begun(t, cloud.Create); made != want {
+		t.Errorf("%d things were made, want %d", made, want)
+	}
+}
+
+// loseNamespace deletes the namespace with all that is in it, and makes an empty one of its name.
+func loseNamespace(t *testing.T, s *kit.Space) {
+	t.Helper()
+	n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.Name}}
+	if err := s.Get(t.Context(), client.ObjectKeyFromObject(n), n); err != nil {
+		t.Fatal(err)
+	}
+	again := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: n.Labels}}
+	if err := s.Delete(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	s.AwaitGone(t, n)
+	if err := s.WithWatch.Create(t.Context(), again); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// adoptAll takes over, as a person, what no Workspace has taken over yet; the first has.
+func adoptAll(t *testing.T, s *kit.Space, lost []*v1alpha1.Workspace) {
+	t.Helper()
+	anna := s.Person(t, "anna")
+	anna.May(t, "get,list,patch workspaces", "get,list runs", "get,update workspaces/state")
+	s.AwaitPeopleAPI(t)
+	orphans, err := anna.Plumbline(t, "state", "orphans")
+	if err != nil || !strings.Contains(orphans, string(lost[1].UID)) || strings.Contains(orphans, string(lost[0].UID)) {
+		t.Errorf("orphans: %v, %q; want those that were not taken over", err, orphans)
+	}
+	if out, err := anna.Plumbline(t, "state", "adopt", "--all-in-namespace", "--why", "restored"); err != nil {
+		t.Errorf("adopting all: %v, %q", err, out)
 	}
 }
 
@@ -116,7 +130,8 @@ func TestStateThatIsRefused(t *testing.T) {
 		return out
 	}
 	other := filepath.Join(t.TempDir(), "other.tfstate")
-	const elsewhere = `{"version":4,"terraform_version":"1.11.4","serial":9,"lineage":"another","outputs":{},"resources":[]}`
+	const elsewhere = `{"version":4,"terraform_version":"1.11.4","serial":9,"lineage":"another","outputs":{},` +
+		`"resources":[]}`
 	if err := os.WriteFile(other, []byte(elsewhere), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -141,8 +156,8 @@ func TestStateThatIsRefused(t *testing.T) {
 	remove(t, s, w)
 }
 
-// TestTwoReleases: somebody installs the chart a second time. Its controller works on no Workspace of the first and says
-// so, and the first goes on as ever.
+// TestTwoReleases: somebody installs the chart a second time. Its controller works on no Workspace of the first and
+// says so, and the first goes on as ever.
 func TestTwoReleases(t *testing.T) {
 	s := suite.NewSpace(t)
 	w := s.Workspace("app", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")})
@@ -169,8 +184,8 @@ func TestTwoReleases(t *testing.T) {
 	remove(t, s, w)
 }
 
-// TestAnotherStore: somebody changes the store's address. The new server finds a store that its key ring doesn't know and
-// refuses to start, and those that serve the right one serve on.
+// TestAnotherStore: somebody changes the store's address. The new server finds a store that its key ring does not know
+// and refuses to start, and those that serve the right one serve on.
 func TestAnotherStore(t *testing.T) {
 	s := suite.NewSpace(t)
 	w := s.Workspace("app", map[string]string{"main.tf": s.Provider() + kit.Thing("x", "1")})

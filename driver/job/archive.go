@@ -30,9 +30,9 @@ const (
 	MaxPackedChunk = MaxChunk + 4<<10
 	// maxOffset is beyond any log, and far from where numbers end.
 	maxOffset = 1 << 60
-	// LogHead is how much of a log's beginning is kept whatever comes after it, and LogTail how much of its end: give or
-	// take a Chunk.
+	// LogHead is how many bytes of a log's beginning are kept whatever comes after them, give or take a Chunk.
 	LogHead = 8 << 20
+	// LogTail is how many of its end are.
 	LogTail = 8 << 20
 	// MaxChunks is how many Chunks a log may have.
 	MaxChunks = 1_000_000

@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -175,8 +176,8 @@ func (s *Space) CutOff(t testing.TB, run *v1alpha1.Run) (heal func()) {
 	return heal
 }
 
-// AnotherStore points the state service at an empty folder, waits until its new Pod has ended, and returns why. The test
-// puts it back at its end, and when the returned function is called.
+// AnotherStore points the state service at an empty folder, waits until its new Pod has ended, and returns why. The
+// test puts it back at its end, and when the returned function is called.
 func (k *Kit) AnotherStore(t testing.TB) (why string, back func()) {
 	t.Helper()
 	key := client.ObjectKey{Namespace: System, Name: StateDeployment}
@@ -211,16 +212,8 @@ func (k *Kit) AnotherStore(t testing.TB) (why string, back func()) {
 	defer cancel()
 	err := k.awaitAll(ctx, &corev1.PodList{}, func(all set) bool {
 		for _, o := range all {
-			p, ok := o.(*corev1.Pod)
-			if !ok {
-				continue
-			}
-			for _, s := range p.Status.ContainerStatuses {
-				for _, ended := range []*corev1.ContainerStateTerminated{s.State.Terminated, s.LastTerminationState.Terminated} {
-					if ended != nil && ended.ExitCode != 0 {
-						why = ended.Message
-					}
-				}
+			if p, ok := o.(*corev1.Pod); ok {
+				why = cmp.Or(why, failure(p))
 			}
 		}
 		return why != ""
@@ -229,4 +222,16 @@ func (k *Kit) AnotherStore(t testing.TB) (why string, back func()) {
 		t.Fatalf("waiting for a state server that refuses to start: %v", err)
 	}
 	return why, back
+}
+
+// failure is what a container of a Pod said when it ended with an error; empty when none did.
+func failure(p *corev1.Pod) string {
+	for _, s := range p.Status.ContainerStatuses {
+		for _, ended := range []*corev1.ContainerStateTerminated{s.State.Terminated, s.LastTerminationState.Terminated} {
+			if ended != nil && ended.ExitCode != 0 {
+				return ended.Message
+			}
+		}
+	}
+	return ""
 }
