@@ -51,7 +51,8 @@ func TestCheck(t *testing.T) {
 		}, 0},
 		{"check-changed", job.Result{
 			Class: job.Applied, Message: "Apply complete! Resources: 3 added, 0 changed, 0 destroyed.",
-			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied, outputs}, StateSerial: 1, StateLineage: "x", StoreID: "store-1",
+			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied, outputs},
+			StateSerial: 1, StateLineage: "x", StoreID: "store-1",
 		}, 1},
 		{"check-drifted", job.Result{ // so that the state tells what is true
 			Class: job.NoChanges, Message: "nothing to change",

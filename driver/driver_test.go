@@ -31,11 +31,13 @@ func TestRun(t *testing.T) {
 	playScenes(t, []scene{
 		{"apply", job.Apply, job.Result{
 			Class: job.Applied, Message: "Apply complete! Resources: 3 added, 0 changed, 0 destroyed.",
-			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied, outputs}, StateSerial: 1, StateLineage: "x", StoreID: "store-1",
+			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied, outputs},
+			StateSerial: 1, StateLineage: "x", StoreID: "store-1",
 		}},
 		{"apply", job.Destroy, job.Result{
 			Class: job.Applied, Message: "Apply complete! Resources: 3 added, 0 changed, 0 destroyed.",
-			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied}, StateSerial: 1, StateLineage: "x", StoreID: "store-1",
+			Changes: &job.Changes{Add: 3}, Steps: []job.Step{prepare, initial, planned, applied},
+			StateSerial: 1, StateLineage: "x", StoreID: "store-1",
 		}},
 		{"nochange", job.Apply, job.Result{
 			Class: job.NoChanges, Message: "nothing to change",
@@ -125,7 +127,8 @@ func TestOptionsReachTerraform(t *testing.T) {
 		command   string
 		want      []string
 	}{
-		{job.Apply, "apply", []string{"-json", "-target=a", "-target=b", "-replace=c", "-auto-approve", "-input=false", "-parallelism=3"}},
+		{job.Apply, "apply", []string{"-json", "-target=a", "-target=b", "-replace=c", "-auto-approve", "-input=false",
+			"-parallelism=3"}},
 		{job.Destroy, "apply", []string{"-json", "-destroy", "-target=a", "-parallelism=3"}},
 		{job.Refresh, "apply", []string{"-json", "-refresh-only", "-target=a", "-parallelism=3"}},
 		{job.Plan, "plan", []string{"-json", "-detailed-exitcode", "-target=a", "-replace=c", "-parallelism=3"}},

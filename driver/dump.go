@@ -27,5 +27,6 @@ func (s *stream) takeDump(line []byte) {
 		return
 	}
 	s.dumped = m.State
-	s.log.line("The engine could not write its state to a file either and has printed it: it is taken from there, not shown")
+	s.log.line("The engine could not write its state to a file either and has printed it: " +
+		"it is taken from there, not shown")
 }

@@ -39,11 +39,12 @@ func TestWhatIsADump(t *testing.T) {
 		name, line, state string
 		dump              bool
 	}{
-		{"a dump", `{"@level":"info","@message":"Emergency state dump","state":{"serial":1},"type":"log"}`, `{"serial":1}`, true},
+		{"a dump", `{"@level":"info","@message":"Emergency state dump","state":{"serial":1},"type":"log"}`,
+			`{"serial":1}`, true},
 		{"half a dump", `{"@level":"info","@message":"Emergency state dump","state":{"seri`, "", true},
 		{"without a state", `{"@level":"info","@message":"Emergency state dump","type":"log"}`, "", true},
-		{"a provisioner that says so", `{"@level":"info","@message":"a: Emergency state dump","type":"provision_progress"}`, "",
-			false},
+		{"a provisioner that says so", `{"@level":"info","@message":"a: Emergency state dump","type":"provision_progress"}`,
+			"", false},
 		{"text", `Emergency state dump`, "", false},
 	}
 	for _, test := range tests {

@@ -12,7 +12,8 @@ import (
 // The Pod's end is one deadline, and each thing that is still to be done has to be done by its own part of it: what
 // comes later finds less time if what was before took long, and never none.
 //
-//	stop --grace--> Terraform is out, or its providers are killed --state--> --report--> --revoke--> --rest of the log--> SIGKILL
+//	stop --grace--> Terraform is out, or its providers are killed
+//	     --state--> --report--> --revoke--> --rest of the log--> SIGKILL
 
 // finish is what the Pod has above the grace (runner/pod: finishing), and revokeMore what it has besides for what came
 // from Vault.

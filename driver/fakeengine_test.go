@@ -58,7 +58,8 @@ func (b *bench) useFake(scene string) {
 	b.env[engineVariable] = self
 	b.env[sceneVariable] = scene
 	b.env[streamsVariable] = streams
-	b.cfg.Params.PassEnv = append(b.cfg.Params.PassEnv, sceneVariable, streamsVariable, backendVariable, cloudVariable, pushesVariable, dumpsVariable)
+	b.cfg.Params.PassEnv = append(b.cfg.Params.PassEnv,
+		sceneVariable, streamsVariable, backendVariable, cloudVariable, pushesVariable, dumpsVariable)
 }
 
 // call is one start of the engine; nth counts those of the same command from 1.

@@ -83,7 +83,8 @@ func makes(c call) int {
 		} else {
 			padded := strings.Replace(stateOf(9), "{", `{"pad": "`+strings.Repeat("geheim ", maxMessage/7)+`", `, 1)
 			state := strings.Join(strings.Fields(padded), " ")
-			fmt.Printf(`{"@level":"info","@message":"Emergency state dump","@module":"terraform.ui","state":%s,"type":"log"}`+"\n", state)
+			fmt.Printf(`{"@level":"info","@message":"Emergency state dump","@module":"terraform.ui",`+
+				`"state":%s,"type":"log"}`+"\n", state)
 		}
 		c.fail("", "Failed to save state")
 		return 1

@@ -99,7 +99,8 @@ func TestFacts(t *testing.T) {
 		"prevent-destroy": {Anything: true, Planned: &job.Changes{Destroy: 2},
 			Errors: []string{"main.tf:1: Instance cannot be destroyed: Resource terraform_data.a has " +
 				"lifecycle.prevent_destroy set, but the plan calls for this resource to be destroyed. To avoid " +
-				"this error and continue with the plan, either disable lifecycle.prevent_destroy or reduce the scope of the plan using the -target option."}},
+				"this error and continue with the plan, either disable lifecycle.prevent_destroy or reduce the scope of " +
+				"the plan using the -target option."}},
 		"tofu-prevent-destroy": {Anything: true, Planned: &job.Changes{Destroy: 2},
 			Errors: []string{"main.tf:4: Resource instance cannot be destroyed: Resource instance terraform_data.b has " +
 				"prevent_destroy set, but the plan calls for it to be destroyed. To proceed, either disable prevent_destroy for " +

@@ -67,5 +67,6 @@ func (r *run) delivered(ctx context.Context, before mark) error {
 		return nil
 	}
 	return &failure{job.StateUnsaved, fmt.Sprintf("%s, and no state that says so was stored in %s: the next Run would do "+
-		"it again. Look into the log for what was made, and for a backend of the source's own", r.said.summary, r.wanted().name)}
+		"it again. Look into the log for what was made, and for a backend of the source's own",
+		r.said.summary, r.wanted().name)}
 }

@@ -51,8 +51,8 @@ func TestAnotherBackendIsRefused(t *testing.T) {
 	b.file("terraform_override.tf", `terraform { backend "local" {} }`)
 	b.file("main.tf", `resource "terraform_data" "pump" {}`)
 	got := b.run(t.Context())
-	want := `the backend in use after init is "local", and not "http", in which this Workspace has its state: nothing was ` +
-		`done. Remove the block from the source: terraform_override.tf`
+	want := `the backend in use after init is "local", and not "http", in which this Workspace has its state: nothing ` +
+		`was done. Remove the block from the source: terraform_override.tf`
 	if got.Class != job.ConfigInvalid || got.Message != want {
 		t.Errorf("%s: %s", got.Class, got.Message)
 	}

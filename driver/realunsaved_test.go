@@ -39,7 +39,8 @@ func TestRealUnsavedState(t *testing.T) {
 				}
 				b.state.answer = nil
 				b.again()
-				if got := b.run(t.Context()); got.Class != job.NoChanges || !strings.Contains(string(b.state.state), "geheimnis-7") {
+				got = b.run(t.Context())
+				if got.Class != job.NoChanges || !strings.Contains(string(b.state.state), "geheimnis-7") {
 					t.Errorf("the next Run: %s: %s", got.Class, got.Message)
 				}
 			})

@@ -31,7 +31,8 @@ func TestWhatAStreamSays(t *testing.T) {
 		}},
 		{"forgets", job.Apply, job.Result{
 			Class: job.Applied, Message: "Apply complete! Resources: 0 added, 0 changed, 0 destroyed, 1 forgotten.",
-			Changes: &job.Changes{Forget: 1}, Steps: []job.Step{prepare, initial, planned, applied, outputs}, StateSerial: 1, StateLineage: "x", StoreID: "store-1",
+			Changes: &job.Changes{Forget: 1}, Steps: []job.Step{prepare, initial, planned, applied, outputs},
+			StateSerial: 1, StateLineage: "x", StoreID: "store-1",
 			Warnings: &job.Warnings{Total: 1, First: []string{"Some objects will no longer be managed by Terraform: If you " +
 				"apply this plan, Terraform will discard its tracking information for the following objects, but it will not " +
 				"delete them: - terraform_data.a"}},

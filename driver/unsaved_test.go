@@ -40,25 +40,30 @@ func TestARefusedStateEndsTheRun(t *testing.T) {
 				}
 				return 0
 			}
-			got := b.run(t.Context())
-			if got.Class != job.StateUnsaved || got.Class.Policy() != job.Hold || b.made() != 1 || b.calls("apply") != 1 {
-				t.Fatalf("%s: %s; made %d, applied %d times", got.Class, got.Message, b.made(), b.calls("apply"))
-			}
-			if !strings.Contains(got.Message, "told to answer") || !strings.Contains(got.Message, "the next Run stores it") {
-				t.Errorf("the message says %q", got.Message)
-			}
-			if len(b.state.unsaved) != 1 || b.state.lock != "" {
-				t.Fatalf("%d states are kept, lock %q", len(b.state.unsaved), b.state.lock)
-			}
-			if strings.Contains(b.log.String(), "geheim") || strings.Contains(b.state.archivedLog(), "geheim") {
-				t.Error("the state is in the log")
-			}
+			b.wantKept(b.run(t.Context()))
 			b.state.answer = nil
 			b.again()
 			if got := b.run(t.Context()); got.Class != job.NoChanges || b.made() != 1 || string(b.state.state) != stateOf(9) {
 				t.Errorf("the next Run: %s: %s; made %d", got.Class, got.Message, b.made())
 			}
 		})
+	}
+}
+
+// wantKept wants a Run to have applied once, and its state, which was refused, to be kept and not shown.
+func (b *bench) wantKept(got job.Result) {
+	b.t.Helper()
+	if got.Class != job.StateUnsaved || got.Class.Policy() != job.Hold || b.made() != 1 || b.calls("apply") != 1 {
+		b.t.Fatalf("%s: %s; made %d, applied %d times", got.Class, got.Message, b.made(), b.calls("apply"))
+	}
+	if !strings.Contains(got.Message, "told to answer") || !strings.Contains(got.Message, "the next Run stores it") {
+		b.t.Errorf("the message says %q", got.Message)
+	}
+	if len(b.state.unsaved) != 1 || b.state.lock != "" {
+		b.t.Fatalf("%d states are kept, lock %q", len(b.state.unsaved), b.state.lock)
+	}
+	if strings.Contains(b.log.String(), "geheim") || strings.Contains(b.state.archivedLog(), "geheim") {
+		b.t.Error("the state is in the log")
 	}
 }
 
@@ -140,15 +145,12 @@ func TestUnsavedInAForeignBackend(t *testing.T) {
 	b.abroad(nil, nil)
 	b.env[pushesVariable] = "never"
 	b.cfg.StatePatience = 20 * time.Millisecond
-	got := b.run(t.Context())
-	if got.Class != job.StateUnsaved || b.calls("apply") != 1 || len(b.state.unsaved) != 1 ||
-		!strings.Contains(got.Message, "the bucket is away. The state service keeps it") {
-		t.Fatalf("%s: %s; %d states are kept", got.Class, got.Message, len(b.state.unsaved))
+	if got := b.wantUnsaved("as the bucket goes away", 1); !strings.Contains(got.Message,
+		"the bucket is away. The state service keeps it") {
+		t.Errorf("it says %q", got.Message)
 	}
 	b.again()
-	if got := b.run(t.Context()); got.Class != job.StateUnsaved || b.calls("apply") != 0 || len(b.state.unsaved) != 1 {
-		t.Errorf("while the bucket is away: %s: %s", got.Class, got.Message)
-	}
+	b.wantUnsaved("while the bucket is away", 0)
 	delete(b.env, pushesVariable)
 	b.again()
 	b.must(os.WriteFile(filepath.Join(b.cfg.Paths.Work, "calls.state"), []byte("\n\n\n\n"), 0o600))
@@ -164,7 +166,16 @@ func TestUnsavedInAForeignBackend(t *testing.T) {
 	b.spec.Backend.Config = map[string]json.RawMessage{"bucket": json.RawMessage(`"other"`)}
 	b.state.unsaved = []aside{{place: "of the first bucket"}}
 	b.again()
-	if got := b.run(t.Context()); got.Class != job.StateUnsaved || b.calls("apply") != 0 {
-		t.Errorf("of another backend: %s: %s", got.Class, got.Message)
+	b.wantUnsaved("of another backend", 0)
+}
+
+// wantUnsaved wants a Run to apply that often, and one state to wait after it.
+func (b *bench) wantUnsaved(when string, applies int) job.Result {
+	b.t.Helper()
+	got := b.run(b.t.Context())
+	if got.Class != job.StateUnsaved || b.calls("apply") != applies || len(b.state.unsaved) != 1 {
+		b.t.Fatalf("%s: %s: %s; applied %d times, %d states are kept", when, got.Class, got.Message, b.calls("apply"),
+			len(b.state.unsaved))
 	}
+	return got
 }

@@ -78,11 +78,7 @@ func outputsRefused(w *world, err error, reason, words string) {
 	w.refuse("create Secret", err)
 	w.finish(w.live()[0], job.Result{Class: job.Applied})
 	w.must(w.passes(3)) // each of which tries again
-	c, going := w.says(v1alpha1.ConditionReady), w.says(v1alpha1.ConditionReconciling)
-	if c.Status != metav1.ConditionFalse || c.Reason != reason || !strings.Contains(c.Message, words) ||
-		!strings.Contains(c.Message, "vpn-outputs") || going.Reason != reason {
-		w.t.Errorf("Ready is %s, %s: %s; Reconciling: %s", c.Status, c.Reason, c.Message, going.Reason)
-	}
+	w.expectRefused(reason, words)
 	w.edit(func(o *v1alpha1.Workspace) { o.Annotations = map[string]string{v1alpha1.AnnotationRerun: "1"} })
 	w.must(w.passes(3))
 	if c := w.says(v1alpha1.ConditionReady); c.Reason != reason {
@@ -98,6 +94,16 @@ func outputsRefused(w *world, err error, reason, words string) {
 	w.settle()
 	if !w.ready() || w.workspace().Status.OutputsSecretName != "vpn-outputs" {
 		w.t.Errorf("it does not heal: %+v", w.workspace().Status)
+	}
+}
+
+// expectRefused holds that the Workspace says of its outputs why they were refused.
+func (w *world) expectRefused(reason, words string) {
+	w.t.Helper()
+	c, going := w.says(v1alpha1.ConditionReady), w.says(v1alpha1.ConditionReconciling)
+	if c.Status != metav1.ConditionFalse || c.Reason != reason || !strings.Contains(c.Message, words) ||
+		!strings.Contains(c.Message, "vpn-outputs") || going.Reason != reason {
+		w.t.Errorf("Ready is %s, %s: %s; Reconciling: %s", c.Status, c.Reason, c.Message, going.Reason)
 	}
 }
 
