@@ -12,11 +12,14 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// The archive keeps what Runs leave behind, below archive/<workspace's uid>/<run>/:
+// The archive keeps what Runs leave behind, below archive/<workspace's uid>/<run>~<run's uid>/:
 //
 //	log/<n>          the log in chunks, as job.Chunk packs them
 //	plan, plan.json, plan.txt, outputs, result, accessors
 //	seen/<day>       the day on which the sweep first saw it: what its age counts from (see retention.go)
+//
+// Names are used again and UIDs are not. Servers of a former release wrote by the name alone, to <run>/; archives.go
+// says who is shown that. No name has a ~, and to their sweep <run>~<uid> is a Run like any other.
 //
 // Everything is written once and never changed, so that a repeated request finds it done. A log that grows beyond what
 // the driver keeps of it loses chunks from its middle, never from its end; the reader says how much is missing.
@@ -34,16 +37,44 @@ type RunID struct {
 	// UID is the Workspace's.
 	UID string
 	Run string
+	// RunUID is the Run's own; empty for what a server of a former release wrote by the Run's name.
+	RunUID string
 }
 
 func (id RunID) check() error {
-	if id.UID == "" || id.Run == "" || strings.Contains(id.UID+id.Run, "/") {
+	if id.UID == "" || id.Run == "" || strings.ContainsAny(id.UID+id.Run+id.RunUID, "/"+uidMark) {
 		return fmt.Errorf("%w: a workspace's UID and a run are needed", ErrInvalid)
 	}
 	return nil
 }
 
-func (id RunID) dir() string { return archiveOf(id.UID) + id.Run + "/" }
+// checkNew is check for what is written, which is never by the name alone.
+func (id RunID) checkNew() error {
+	if id.RunUID == "" {
+		return fmt.Errorf("%w: the run's UID is needed", ErrInvalid)
+	}
+	if longest := id.dir() + seenDir + dayFormat; len(longest) > MaxKey { // else the sweep would fail at it
+		return fmt.Errorf("%w: the run's name is %d characters too long to archive anything of it",
+			ErrInvalid, len(longest)-MaxKey)
+	}
+	return id.check()
+}
+
+// uidMark is between a Run's name and its UID.
+const uidMark = "~"
+
+func (id RunID) dir() string {
+	if id.RunUID == "" {
+		return archiveOf(id.UID) + id.Run + "/"
+	}
+	return id.anyUID() + id.RunUID + "/"
+}
+
+// anyUID is what the folders of all Runs of the name begin with, but for that of the name alone.
+func (id RunID) anyUID() string { return archiveOf(id.UID) + id.Run + uidMark }
+
+// byName is what a server of a former release has written for a Run of this name.
+func (id RunID) byName() RunID { return RunID{UID: id.UID, Run: id.Run} }
 
 func (id RunID) chunk(n int) string { return fmt.Sprintf("%slog/%06d", id.dir(), n) }
 
@@ -68,7 +99,7 @@ type NewChunk struct {
 // more, and a Run that has archived more than maxLog through this server, less what it has dropped, is refused.
 func (s *Service) PutChunk(ctx context.Context, id RunID, c NewChunk) error {
 	chunk, err := c.check()
-	if err := errors.Join(id.check(), err); err != nil {
+	if err := errors.Join(id.checkNew(), err); err != nil {
 		return err
 	}
 	dropped, err := s.droppable(ctx, id, c)
@@ -127,7 +158,7 @@ var parts = []string{
 
 // PutPart archives one of the job.Part... of a Run.
 func (s *Service) PutPart(ctx context.Context, id RunID, part string, data []byte) error {
-	if err := id.checkPart(part); err != nil {
+	if err := errors.Join(id.checkPart(part), id.checkNew()); err != nil {
 		return err
 	}
 	return s.createOnce(ctx, id.dir()+part, data)

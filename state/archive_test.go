@@ -19,7 +19,7 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-var run1 = RunID{UID: uid, Run: "vpn-1"}
+var run1 = RunID{UID: uid, Run: "vpn-1", RunUID: "r1"}
 
 func packed(t testing.TB, offset int64, text string) []byte {
 	t.Helper()
@@ -98,7 +98,7 @@ func TestLogChunks(t *testing.T) {
 			if got := readLog(t, s, run1); got != test.log {
 				t.Errorf("got log %q, want %q", got, test.log)
 			}
-			if got := readLog(t, s, RunID{UID: uid, Run: "vpn-11"}); got != "" {
+			if got := readLog(t, s, RunID{UID: uid, Run: "vpn-11", RunUID: "r1"}); got != "" {
 				t.Errorf("another run has log %q", got)
 			}
 		})
@@ -188,6 +188,9 @@ func TestTheBeginningOfALogStays(t *testing.T) {
 
 func TestParts(t *testing.T) {
 	s := newService(newFakeStore(), &pods{})
+	const aUID = "0f2d6e2c-9d0c-4a44-8bb0-5b8a1dcbbd6f"
+	longest := RunID{UID: aUID, Run: strings.Repeat("r", 158), RunUID: aUID}
+	tooLong := RunID{UID: aUID, Run: longest.Run + "r", RunUID: aUID}
 	for _, test := range []struct {
 		id   RunID
 		part string
@@ -200,9 +203,14 @@ func TestParts(t *testing.T) {
 		{run1, job.PartResult, "{}", nil},
 		{run1, "log/0", "x", ErrInvalid},
 		{run1, "", "x", ErrInvalid},
-		{RunID{UID: uid}, job.PartPlan, "x", ErrInvalid},
-		{RunID{UID: uid, Run: "a/b"}, job.PartPlan, "x", ErrInvalid},
-		{RunID{UID: "", Run: "a"}, job.PartPlan, "x", ErrInvalid},
+		{RunID{UID: uid, RunUID: "r"}, job.PartPlan, "x", ErrInvalid},
+		{RunID{UID: uid, Run: "a/b", RunUID: "r"}, job.PartPlan, "x", ErrInvalid},
+		{RunID{UID: uid, Run: "a~b", RunUID: "r"}, job.PartPlan, "x", ErrInvalid},
+		{RunID{UID: uid, Run: "a", RunUID: "b/c"}, job.PartPlan, "x", ErrInvalid},
+		{RunID{UID: uid, Run: "a"}, job.PartPlan, "x", ErrInvalid},
+		{longest, job.PartPlan, "x", nil},
+		{tooLong, job.PartPlan, "x", ErrInvalid},
+		{RunID{UID: "", Run: "a", RunUID: "r"}, job.PartPlan, "x", ErrInvalid},
 	} {
 		if err := s.PutPart(t.Context(), test.id, test.part, []byte(test.data)); !errors.Is(err, test.want) {
 			t.Errorf("%v %s: got %v, want %v", test.id, test.part, err, test.want)
@@ -231,15 +239,17 @@ func TestEraseRun(t *testing.T) {
 	store := newFakeStore()
 	s := newService(store, &pods{})
 	for _, run := range []string{"vpn-1", "vpn-11"} {
-		fill(t, s, RunID{UID: uid, Run: run})
+		fill(t, s, RunID{UID: uid, Run: run, RunUID: "r1"})
 	}
+	fill(t, s, RunID{UID: uid, Run: "vpn-1", RunUID: "r2"})
+	must(t, store.Create(t.Context(), "archive/u/vpn-1/plan", nil))
 	for range 2 {
 		if err := s.EraseRun(t.Context(), run1); err != nil {
 			t.Fatal(err)
 		}
 	}
 	keys, _ := store.List(t.Context(), "")
-	if diff := cmp.Diff([]string{"archive/u/vpn-11/log/000000", "archive/u/vpn-11/plan"}, keys); diff != "" {
+	if diff := cmp.Diff([]string{"archive/u/vpn-11~r1/log/000000", "archive/u/vpn-11~r1/plan"}, keys); diff != "" {
 		t.Errorf("what is left (-want +got):\n%s", diff)
 	}
 	if err := s.EraseRun(t.Context(), RunID{UID: uid}); !errors.Is(err, ErrInvalid) {
@@ -269,16 +279,16 @@ func TestArchivesGoByAge(t *testing.T) {
 		return strings.Join(keys, " ")
 	}
 	fill(t, s, run1)
-	if got := sweepAfter(0); !strings.Contains(got, "archive/u/vpn-1/seen/2026-07-01") {
+	if got := sweepAfter(0); !strings.Contains(got, "archive/u/vpn-1~r1/seen/2026-07-01") {
 		t.Errorf("after the first look: %s", got)
 	}
-	fill(t, s, RunID{UID: uid, Run: "vpn-2"})
-	want := "archive/u/vpn-1/log/000000 archive/u/vpn-1/plan archive/u/vpn-1/seen/2026-07-01 " +
-		"archive/u/vpn-2/log/000000 archive/u/vpn-2/plan archive/u/vpn-2/seen/2026-07-04"
+	fill(t, s, RunID{UID: uid, Run: "vpn-2", RunUID: "r2"})
+	want := "archive/u/vpn-1~r1/log/000000 archive/u/vpn-1~r1/plan archive/u/vpn-1~r1/seen/2026-07-01 " +
+		"archive/u/vpn-2~r2/log/000000 archive/u/vpn-2~r2/plan archive/u/vpn-2~r2/seen/2026-07-04"
 	if got := sweepAfter(3 * day); got != want {
 		t.Errorf("after three days:\n%s, want\n%s", got, want)
 	}
-	if got := sweepAfter(day); strings.Contains(got, "vpn-1") || !strings.Contains(got, "vpn-2/plan") {
+	if got := sweepAfter(day); strings.Contains(got, "vpn-1") || !strings.Contains(got, "vpn-2~r2/plan") {
 		t.Errorf("after four days: %s", got)
 	}
 	if got := sweepAfter(3 * day); got != "" {

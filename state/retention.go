@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -12,15 +13,15 @@ const (
 	dayFormat = "2006-01-02"
 )
 
-// EraseRun removes a Run's archive.
+// EraseRun removes what is archived under a Run's name.
 func (s *Service) EraseRun(ctx context.Context, id RunID) error {
 	if err := id.check(); err != nil {
 		return err
 	}
-	return s.eraseArchive(ctx, id.dir())
+	return errors.Join(s.eraseArchive(ctx, id.byName().dir()), s.eraseArchive(ctx, id.anyUID()))
 }
 
-// eraseArchive removes all below a folder of the archive. What a late request puts there meanwhile goes by its age.
+// eraseArchive removes all keys that begin so. What a late request puts there meanwhile goes by its age.
 func (s *Service) eraseArchive(ctx context.Context, dir string) error {
 	keys, err := s.Store.List(ctx, dir)
 	if err != nil {

@@ -47,7 +47,7 @@ func TestUnsavedStateIsStoredFirst(t *testing.T) {
 	if again := keep(t, s, "", tfstate(2)); again.ID != kept.ID {
 		t.Errorf("the same again is %s, and was %s", again.ID, kept.ID)
 	}
-	must(t, s.EraseRun(t.Context(), RunID{uid, "a"}), s.sweepArchive(t.Context(), time.Nanosecond))
+	must(t, s.EraseRun(t.Context(), RunID{UID: uid, Run: "a"}), s.sweepArchive(t.Context(), time.Nanosecond))
 	play(t, s, purge(ErrInUse))
 	wantErr(t, "while one waits", s.NoneUnsaved(t.Context(), uid), ErrUnsaved)
 	list, err := s.Unsaved(t.Context(), uid)

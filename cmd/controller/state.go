@@ -67,8 +67,9 @@ func (s stateService) ReleaseLock(ctx context.Context, w *v1alpha1.Workspace) (r
 }
 
 // Accessors of a Run that has noted none are none.
-func (s stateService) Accessors(ctx context.Context, w *v1alpha1.Workspace, run string) ([]string, error) {
-	accessors, err := s.Client.Accessors(ctx, client.Workspace{Namespace: w.Namespace, Name: w.Name}, run)
+func (s stateService) Accessors(ctx context.Context, w *v1alpha1.Workspace, run *v1alpha1.Run) ([]string, error) {
+	accessors, err := s.Client.Accessors(ctx, client.Workspace{Namespace: w.Namespace, Name: w.Name},
+		client.Run{Name: run.Name, UID: string(run.UID)})
 	if errors.Is(err, client.ErrNotFound) {
 		return nil, nil
 	}

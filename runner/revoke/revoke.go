@@ -30,7 +30,7 @@ const passLimit = 10 * time.Second
 
 // Accessors tells by which accessors a Run's tokens can be revoked; none when it never logged in.
 type Accessors interface {
-	Accessors(ctx context.Context, w *v1alpha1.Workspace, run string) ([]string, error)
+	Accessors(ctx context.Context, w *v1alpha1.Workspace, run *v1alpha1.Run) ([]string, error)
 }
 
 // Vault revokes a token by its accessor. One that is gone already is fine.
@@ -91,7 +91,7 @@ func (r *Reconciler) end(ctx context.Context, run *v1alpha1.Run) (v1alpha1.Revoc
 		return v1alpha1.RevocationLeft, 0, nil
 	}
 	lifetime := pod.Deadline(&w, class)
-	accessors, err := r.Accessors.Accessors(ctx, &w, run.Name)
+	accessors, err := r.Accessors.Accessors(ctx, &w, run)
 	if err != nil {
 		return r.orLeft(run, lifetime, err)
 	}

@@ -29,7 +29,7 @@ type surroundings struct {
 	role               string
 }
 
-func (s *surroundings) Accessors(context.Context, *v1alpha1.Workspace, string) ([]string, error) {
+func (s *surroundings) Accessors(context.Context, *v1alpha1.Workspace, *v1alpha1.Run) ([]string, error) {
 	return s.accessors, s.stateErr
 }
 

@@ -141,16 +141,19 @@ func (c *Client) DeleteRun(ctx context.Context, w Workspace, run string) error {
 	return nil
 }
 
+// Run says which Run of a Workspace is meant: names are used again.
+type Run struct{ Name, UID string }
+
 // Accessors are those of the Vault tokens that a Run has noted, or ErrNotFound.
-func (c *Client) Accessors(ctx context.Context, w Workspace, run string) ([]string, error) {
-	body, err := c.call(ctx, http.MethodGet,
-		workspacePath(w.Namespace, w.Name)+"/runs/"+url.PathEscape(run)+"/"+job.PartAccessors)
+func (c *Client) Accessors(ctx context.Context, w Workspace, run Run) ([]string, error) {
+	path := workspacePath(w.Namespace, w.Name) + "/runs/" + url.PathEscape(run.Name) + "/" + job.PartAccessors
+	body, err := c.call(ctx, http.MethodGet, path+"?runUID="+url.QueryEscape(run.UID))
 	if err != nil {
-		return nil, fmt.Errorf("fetching the accessors of run %s/%s: %w", w.Namespace, run, err)
+		return nil, fmt.Errorf("fetching the accessors of run %s/%s: %w", w.Namespace, run.Name, err)
 	}
 	var accessors []string
 	if err := json.Unmarshal(body, &accessors); err != nil {
-		return nil, fmt.Errorf("fetching the accessors of run %s/%s: decoding: %w", w.Namespace, run, err)
+		return nil, fmt.Errorf("fetching the accessors of run %s/%s: decoding: %w", w.Namespace, run.Name, err)
 	}
 	return accessors, nil
 }

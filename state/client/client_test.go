@@ -60,17 +60,18 @@ func TestOutputs(t *testing.T) {
 
 func TestAccessors(t *testing.T) {
 	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet || r.URL.Path != "/v1/workspaces/ns/vpn/runs/vpn-1/accessors" {
+		if r.Method != http.MethodGet || r.RequestURI != "/v1/workspaces/ns/vpn/runs/vpn-1/accessors?runUID=u1" {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
 		_, _ = w.Write([]byte(`["a","b"]`))
 	})
-	got, err := c.Accessors(t.Context(), Workspace{Namespace: "ns", Name: "vpn"}, "vpn-1")
+	vpn := Workspace{Namespace: "ns", Name: "vpn"}
+	got, err := c.Accessors(t.Context(), vpn, Run{"vpn-1", "u1"})
 	if diff := cmp.Diff([]string{"a", "b"}, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if _, err := c.Accessors(t.Context(), Workspace{Namespace: "ns", Name: "vpn"}, "vpn-2"); !errors.Is(err, ErrNotFound) {
+	if _, err := c.Accessors(t.Context(), vpn, Run{"vpn-1", "u2"}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("of a Run that has noted none: got %v", err)
 	}
 }

@@ -17,6 +17,8 @@
 //	runs/<name>/log                         GET ?after=&until=: the whole, or the part between two ends
 //	runs/<name>/log/end                     GET: LogEnd
 //	runs/<name>/{plan,plan.json,plan.txt}   GET
+//	workspaces/<name>/runs                  GET: ArchivedRuns, also of Runs that are gone
+//	workspaces/<name>/runs/<run>/...        GET ?runUID=: as of runs/<run>
 //	states                                  GET: Orphans; below Prefix itself those of all namespaces
 //	states/<uid>, .../versions, .../versions/<n>   GET: as of a Workspace
 //
@@ -44,6 +46,8 @@ const (
 	QueryID    = "id"
 	QueryAfter = "after"
 	QueryUntil = "until"
+	// QueryRunUID says which Run of a name is meant; state.NoRunUID for what is archived by the name alone.
+	QueryRunUID = "runUID"
 )
 
 // MaxWhy bounds the reason for what a person does: each version describes those before it.
@@ -94,11 +98,21 @@ type LogEnd struct {
 	End int `json:"end"`
 }
 
+// ArchivedRuns are those of a Workspace of which something is archived, the newest first.
+type ArchivedRuns struct {
+	Runs []state.ArchivedRun `json:"runs"`
+}
+
 // WorkspacePath is where what belongs to a Workspace is served.
 func WorkspacePath(namespace, name string) string { return path(namespace, "workspaces", name) }
 
 // RunPath is where what belongs to a Run is served.
 func RunPath(namespace, name string) string { return path(namespace, "runs", name) }
+
+// ArchivePath is where the archive of a Run of a Workspace is served, also when the Run is gone.
+func ArchivePath(namespace, workspace, run string) string {
+	return WorkspacePath(namespace, workspace) + "/runs/" + url.PathEscape(run)
+}
 
 // StatesPath is where the states that no Workspace owns are served; those of all namespaces for an empty one.
 func StatesPath(namespace string) string {

@@ -39,7 +39,7 @@ var archiveRoutes = []route{
 	{"accessors_put", "write accessors", "PUT " + runPath + "/accessors", writes,
 		requestTimeout, maxSmall, (*Server).putAccessors},
 	{"accessors_get", "read accessors", "GET " + runPath + "/accessors", inspects,
-		requestTimeout, 0, getPart(job.PartAccessors)},
+		requestTimeout, 0, (*Server).getAccessors},
 	{"run_delete", "erase run", "DELETE " + runPath, controls, bigTimeout, 0, (*Server).deleteRun},
 }
 
@@ -48,11 +48,23 @@ func (c call) ownRun() (state.RunID, error) {
 	if run := c.r.PathValue("run"); run != c.id.Run {
 		return state.RunID{}, fmt.Errorf("%w: the token is of run %s, not of run %s", ErrForbidden, c.id.Run, run)
 	}
-	return c.namedRun(), nil
+	return c.callersRun(), nil
 }
 
-// namedRun is the archive of the Run that the path names.
-func (c call) namedRun() state.RunID { return state.RunID{UID: c.uid, Run: c.r.PathValue("run")} }
+func (c call) callersRun() state.RunID {
+	return state.RunID{UID: c.uid, Run: c.id.Run, RunUID: c.id.RunUID}
+}
+
+// namedRun is the archive of the Run that the path names: of the one that there is, where that was looked at, otherwise
+// of the one that the query's runUID means.
+func (s *Server) namedRun(ctx context.Context, c call) (state.RunID, error) {
+	id := state.RunID{UID: c.uid, Run: c.r.PathValue("run"), RunUID: c.run.UID}
+	if c.run.UID != "" {
+		return s.Service.ArchiveOf(ctx, id, c.run.Created)
+	}
+	id.RunUID = c.r.URL.Query().Get(people.QueryRunUID)
+	return s.Service.FindArchive(ctx, id)
+}
 
 // putChunk takes a piece of a log. The query's drop=<from>-<to> names earlier ones that are not to be kept any longer.
 func (s *Server) putChunk(ctx context.Context, c call) (answer, error) {
@@ -78,7 +90,11 @@ func (s *Server) getLog(ctx context.Context, c call) (answer, error) {
 	if err := errors.Join(c.number(people.QueryAfter, &part.After), c.number(people.QueryUntil, &part.Until)); err != nil {
 		return answer{}, err
 	}
-	log, err := s.Service.RunLog(ctx, c.namedRun(), part)
+	id, err := s.namedRun(ctx, c)
+	if err != nil {
+		return answer{}, err
+	}
+	log, err := s.Service.RunLog(ctx, id, part)
 	if err != nil {
 		return answer{}, err
 	}
@@ -91,7 +107,11 @@ func (s *Server) getLog(ctx context.Context, c call) (answer, error) {
 }
 
 func (s *Server) getLogEnd(ctx context.Context, c call) (answer, error) {
-	end, err := s.Service.LogEnd(ctx, c.namedRun())
+	id, err := s.namedRun(ctx, c)
+	if err != nil {
+		return answer{}, err
+	}
+	end, err := s.Service.LogEnd(ctx, id)
 	if err != nil {
 		return answer{}, err
 	}
@@ -132,7 +152,11 @@ func putPart(part string) handler {
 
 func getPart(part string) handler {
 	return func(s *Server, ctx context.Context, c call) (answer, error) {
-		data, err := s.Service.Part(ctx, c.namedRun(), part)
+		id, err := s.namedRun(ctx, c)
+		if err != nil {
+			return answer{}, err
+		}
+		data, err := s.Service.Part(ctx, id, part)
 		return answer{status: http.StatusOK, body: data, kind: contentTypes[part]}, err
 	}
 }
@@ -146,15 +170,30 @@ func (s *Server) putAccessors(ctx context.Context, c call) (answer, error) {
 	return putPart(job.PartAccessors)(s, ctx, c)
 }
 
+// getAccessors also gives those that a server of a former release has kept by the Run's name. Should they be a former
+// Run's, that one is over, and revoking them does no harm; not to revoke those of this Run would.
+func (s *Server) getAccessors(ctx context.Context, c call) (answer, error) {
+	id, err := s.namedRun(ctx, c)
+	if err != nil {
+		return answer{}, err
+	}
+	data, err := s.Service.Part(ctx, id, job.PartAccessors)
+	if errors.Is(err, state.ErrNotFound) {
+		id.RunUID = ""
+		data, err = s.Service.Part(ctx, id, job.PartAccessors)
+	}
+	return answer{status: http.StatusOK, body: data}, err
+}
+
 // archiveBeside keeps what the caller's Run has stored or reported, and what has reached its place already, so that
 // failing is no reason to refuse it.
 func (s *Server) archiveBeside(ctx context.Context, c call, part string) {
-	if err := s.Service.PutPart(ctx, state.RunID{UID: c.uid, Run: c.id.Run}, part, c.body); err != nil {
+	if err := s.Service.PutPart(ctx, c.callersRun(), part, c.body); err != nil {
 		s.Log.WarnContext(ctx, "archiving failed", "namespace", c.id.Namespace, "run", c.id.Run, "part", part, "error", err)
 	}
 }
 
 func (s *Server) deleteRun(ctx context.Context, c call) (answer, error) {
 	c.uid = c.r.URL.Query().Get("uid")
-	return done, s.Service.EraseRun(ctx, c.namedRun())
+	return done, s.Service.EraseRun(ctx, state.RunID{UID: c.uid, Run: c.r.PathValue("run")})
 }

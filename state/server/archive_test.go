@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -134,3 +135,76 @@ func TestReportDoesNotNeedTheArchive(t *testing.T) {
 }
 
 var _ state.Store = (*full)(nil)
+
+// TestANameUsedAgain: a Run is shown its own archive, and the controller is given the accessors of the Run that it
+// means. What former Runs of the name left is found by the Workspace.
+func TestANameUsedAgain(t *testing.T) {
+	var logged bytes.Buffer
+	s := newStage(t, slog.New(slog.NewJSONHandler(&logged, nil)), everything...)
+	former := state.RunID{UID: "ns-ws", Run: "a", RunUID: "former"}
+	for part, text := range map[string]string{job.PartPlanText: "# former", job.PartAccessors: `["former"]`} {
+		if err := s.Service.PutPart(t.Context(), former, part, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	people := func(path string, status int, want string) {
+		t.Helper()
+		if rec := s.as("alice", "GET", path, ""); rec.Code != status || !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("%s: got %d %s, want %d %s", path, rec.Code, rec.Body, status, want)
+		}
+	}
+	accessors := func(uid string, status int, want string) {
+		t.Helper()
+		rec := do(t, s.handler, exchange{token: "controller", method: "GET", path: runA + "/accessors?runUID=" + uid})
+		if rec.Code != status || !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("accessors of %s: got %d %s, want %d %s", uid, rec.Code, rec.Body, status, want)
+		}
+	}
+	people("runs/a/plan.txt", 404, "")
+	people("workspaces/ws/runs/a/plan.txt", 200, "# former")
+	accessors("uid-a", 404, "")
+	do(t, s.handler, exchange{token: oneRun, method: "PUT", path: runA + "/plan.txt", body: "# a"})
+	do(t, s.handler, exchange{token: oneRun, method: "PUT", path: runA + "/accessors", body: `["a"]`})
+	people("runs/a/plan.txt", 200, "# a")
+	people("workspaces/ws/runs/a/plan.txt", 409, "former, uid-a")
+	people("workspaces/ws/runs/a/plan.txt?runUID=former", 200, "# former")
+	people("workspaces/ws/runs", 200, `[{"run":"a","uid":"former"},{"run":"a","uid":"uid-a"}]`)
+	accessors("uid-a", 200, `["a"]`)
+	accessors("former", 200, `["former"]`)
+	for _, part := range []string{
+		`"action":"list archive","outcome":"done"`, `"outcome":"refused","status":409`, `"run":"a"`,
+	} {
+		if !strings.Contains(logged.String(), part) {
+			t.Errorf("the audit doesn't say %s:\n%s", part, logged.String())
+		}
+	}
+}
+
+// TestWhatAFormerReleaseArchivedByName is read for the Run that is there; accessors are, whatever else there is.
+func TestWhatAFormerReleaseArchivedByName(t *testing.T) {
+	s := newStage(t, slog.New(slog.DiscardHandler), everything...)
+	const dir = "archive/ns-ws/a/"
+	for key, text := range map[string]string{
+		dir + "log/000000": chunkOf(t, 0, "by name\n"), dir + job.PartAccessors: `["by name"]`,
+	} {
+		if err := s.Service.Store.Create(t.Context(), key, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rec := s.as("alice", "GET", "runs/a/log", ""); rec.Code != 200 || rec.Body.String() != "by name\n" {
+		t.Errorf("got %d %s", rec.Code, rec.Body)
+	}
+	// The Run goes on, with a server of this release.
+	do(t, s.handler, exchange{token: oneRun, method: "PUT", path: runA + "/log/1", body: chunkOf(t, 8, "with the UID\n")})
+	rec := do(t, s.handler, exchange{token: "controller", method: "GET", path: runA + "/accessors?runUID=uid-a"})
+	if rec.Code != 200 || rec.Body.String() != `["by name"]` {
+		t.Errorf("accessors: got %d %s", rec.Code, rec.Body)
+	}
+	want := "... 8 bytes of the log were not kept ...\nwith the UID\n"
+	if rec := s.as("alice", "GET", "runs/a/log", ""); rec.Code != 200 || rec.Body.String() != want {
+		t.Errorf("the rest of the log: got %d %s", rec.Code, rec.Body)
+	}
+	if rec := s.as("alice", "GET", "workspaces/ws/runs/a/log?runUID=none", ""); rec.Body.String() != "by name\n" {
+		t.Errorf("its beginning: got %d %s", rec.Code, rec.Body)
+	}
+}

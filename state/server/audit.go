@@ -29,8 +29,9 @@ func (s *Server) audit(rt route, c *call, a answer) {
 		slog.Int("status", a.status), slog.String("who", c.id.who()), slog.String("why", c.told.why),
 		slog.Any("groups", c.id.Groups), slog.String("auditID", c.r.Header.Get("Audit-Id")),
 		slog.String("namespace", c.r.PathValue("namespace")), slog.String("workspace", c.r.PathValue("name")),
-		slog.String("workspaceUID", c.uid), slog.Uint64("version", a.version.Number),
-		slog.Uint64("serial", a.version.Serial), slog.String("digest", a.version.Digest),
+		slog.String("workspaceUID", c.uid), slog.String("run", c.r.PathValue("run")),
+		slog.Uint64("version", a.version.Number), slog.Uint64("serial", a.version.Serial),
+		slog.String("digest", a.version.Digest),
 		slog.Int("received", len(c.body)), slog.Int("sent", len(a.body)), slog.String("remote", c.r.RemoteAddr))
 }
 

@@ -16,6 +16,7 @@ var resources = []metav1.APIResource{
 	{Name: "runs/plan.json", Namespaced: true, Kind: "RunPlan", Verbs: metav1.Verbs{"get"}},
 	{Name: "runs/plan.txt", Namespaced: true, Kind: "RunPlan", Verbs: metav1.Verbs{"get"}},
 	{Name: "workspaces/lock", Namespaced: true, Kind: "WorkspaceLock", Verbs: metav1.Verbs{"delete", "get"}},
+	{Name: "workspaces/runs", Namespaced: true, Kind: "ArchivedRuns", Verbs: metav1.Verbs{"get"}},
 	{Name: "workspaces/state", Namespaced: true, Kind: "WorkspaceState", Verbs: metav1.Verbs{"create", "get", "update"}},
 }
 

@@ -26,7 +26,7 @@ var verbs = map[string]string{
 // it. One that is missing is refused before the state service is asked.
 func TestTheAPIServerPassesEachRouteOn(t *testing.T) {
 	rules := grantedToEverybody(t)
-	routes := slices.Concat(personRoutes, personUnsavedRoutes)
+	routes := slices.Concat(personRoutes, personArchiveRoutes, personUnsavedRoutes)
 	for _, r := range keptRoutes {
 		routes = append(routes, r.personRoute)
 	}

@@ -22,6 +22,7 @@ type call struct {
 	id   Identity
 	uid  string                    // of the Workspace
 	user authenticationv1.UserInfo // a person's
+	run  Run                       // that a person's path names, by itself
 	r    *http.Request
 	body []byte
 	// told is what the handler adds to the audit's line.

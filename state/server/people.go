@@ -10,7 +10,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/state/people"
 )
 
@@ -57,22 +56,11 @@ var personRoutes = []personRoute{
 		requestTimeout, 0, (*Server).getLock},
 	{"people_lock_delete", "force unlock", "DELETE " + personsWorkspace + "/lock", []right{breaksLock},
 		requestTimeout, 0, (*Server).breakLock},
-	{"people_log_get", "read log", "GET " + personsRun + "/log", []right{readsLog},
-		bigTimeout, 0, (*Server).getLog},
-	{"people_log_end_get", "read log", "GET " + personsRun + "/log/end", []right{readsLog},
-		requestTimeout, 0, (*Server).getLogEnd},
-	// The text hides what is sensitive, as the log does. The plan itself and its JSON hold the whole state.
-	{"people_plan_text_get", "read plan", "GET " + personsRun + "/plan.txt", []right{readsPlan},
-		bigTimeout, 0, getPart(job.PartPlanText)},
-	{"people_plan_get", "read plan", "GET " + personsRun + "/plan", []right{readsPlan, readsState},
-		bigTimeout, 0, getPart(job.PartPlan)},
-	{"people_plan_json_get", "read plan", "GET " + personsRun + "/plan.json", []right{readsPlan, readsState},
-		bigTimeout, 0, getPart(job.PartPlanJSON)},
 }
 
 // handlePeople serves what the API server passes on.
 func (s *Server) handlePeople(mux *http.ServeMux) {
-	for _, p := range slices.Concat(personRoutes, personUnsavedRoutes) {
+	for _, p := range slices.Concat(personRoutes, personArchiveRoutes, personUnsavedRoutes) {
 		s.handlePerson(mux, p, s.admit)
 	}
 	for _, p := range keptRoutes {
@@ -121,11 +109,10 @@ func (s *Server) admit(ctx context.Context, c *call, needs []right) error {
 			return err
 		}
 		if c.r.PathValue("name") == "" {
-			workspace, err := s.People.WorkspaceOfRun(ctx, namespace, run)
-			if err != nil {
+			if c.run, err = s.People.Run(ctx, namespace, run); err != nil {
 				return err
 			}
-			c.r.SetPathValue("name", workspace)
+			c.r.SetPathValue("name", c.run.Workspace)
 		}
 	}
 	c.uid, err = s.Gate.WorkspaceUID(ctx, namespace, c.r.PathValue("name"))

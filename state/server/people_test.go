@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,11 +35,11 @@ func (g granted) May(_ context.Context, user authenticationv1.UserInfo, a Asked)
 	return fmt.Errorf("%w: %s", ErrForbidden, key)
 }
 
-func (granted) WorkspaceOfRun(_ context.Context, _, run string) (string, error) {
+func (granted) Run(_ context.Context, _, run string) (Run, error) {
 	if run == "none" {
-		return "", state.ErrNotFound
+		return Run{}, state.ErrNotFound
 	}
-	return "ws", nil
+	return Run{UID: "uid-" + run, Workspace: "ws", Created: start}, nil
 }
 
 func (granted) WorkspaceUIDs(_ context.Context, namespace string) (map[string]bool, error) {
@@ -88,12 +89,13 @@ const (
 var everything = []string{
 	"alice get workspaces/state ns/ws", "alice update workspaces/state ns/ws", "alice get workspaces/lock ns/ws",
 	"alice delete workspaces/lock ns/ws", "alice get runs/log ns/a", "alice get runs/plan ns/a",
+	"alice get runs/log ns/",
 }
 
 func TestPeopleRoutes(t *testing.T) {
 	s := newStage(t, slog.New(slog.DiscardHandler), everything...)
 	ctx := t.Context()
-	id := state.RunID{UID: "ns-ws", Run: "a"}
+	id := state.RunID{UID: "ns-ws", Run: "a", RunUID: "uid-a"}
 	for part, text := range map[string]string{job.PartPlan: "PK", job.PartPlanJSON: "{}", job.PartPlanText: "# a"} {
 		if err := s.Service.PutPart(ctx, id, part, []byte(text)); err != nil {
 			t.Fatal(err)
@@ -131,6 +133,16 @@ func TestPeopleRoutes(t *testing.T) {
 		{"GET", "runs/a/plan", "", 200, "PK"},
 		{"GET", "runs/a/plan.json", "", 200, "{}"},
 		{"GET", "runs/a/plan.txt", "", 200, "# a"},
+		{"GET", "workspaces/ws/runs", "", 200, `{"runs":[{"run":"a","uid":"uid-a"}]}`},
+		{"GET", "workspaces/ws/runs/a/log", "", 200, "one\n"},
+		{"GET", "workspaces/ws/runs/a/log/end?runUID=uid-a", "", 200, `{"end":0}`},
+		{"GET", "workspaces/ws/runs/a/log?runUID=uid-b", "", 404, "log of run a"},
+		{"GET", "workspaces/ws/runs/a/log?runUID=a%2Fb", "", 400, "UID"},
+		{"GET", "workspaces/ws/runs/a/plan", "", 200, "PK"},
+		{"GET", "workspaces/ws/runs/a/plan.json", "", 200, "{}"},
+		{"GET", "workspaces/ws/runs/a/plan.txt", "", 200, "# a"},
+		{"GET", "workspaces/other/runs/a/plan.txt", "", 404, "nothing is archived of run a"},
+		{"GET", "workspaces/none/runs/a/log", "", 404, "not found"},
 	} {
 		rec := s.as("alice", e.method, e.path, e.body)
 		if rec.Code != e.status || !strings.Contains(rec.Body.String(), e.part) {
@@ -188,15 +200,16 @@ func wantForced(t *testing.T, line string) {
 
 // Each route needs its rights, all of them, and says 403 without one whether or not there is such a thing.
 func TestPeopleNeedRights(t *testing.T) {
-	for _, p := range personRoutes {
+	for _, p := range slices.Concat(personRoutes, personArchiveRoutes) {
 		method, path, _ := strings.Cut(p.pattern, " ")
+		ofRun := map[bool]string{true: "a"}[strings.Contains(path, "{run}")]
 		path = strings.TrimPrefix(path, people.Prefix+"/namespaces/{namespace}/")
 		path = strings.NewReplacer("{name}", "ws", "{run}", "a", "{number}", "1").Replace(path)
 		for i, need := range p.needs {
 			s := newStage(t, slog.New(slog.DiscardHandler), everything...)
 			name := "ws"
 			if need.resource == "runs" {
-				name = "a"
+				name = ofRun
 			}
 			delete(s.rights, fmt.Sprintf("alice %s %s/%s ns/%s", need.verb, need.resource, need.subresource, name))
 			if rec := s.as("alice", method, path, ""); rec.Code != 403 {
@@ -316,7 +329,7 @@ func wantDiscovered(t *testing.T, list metav1.APIResourceList) {
 	t.Helper()
 	verbs := map[string]string{"GET": "get", "PUT": "update", "POST": "create", "DELETE": "delete"}
 	served, discovered := map[string]bool{}, map[string]bool{}
-	for _, p := range personRoutes {
+	for _, p := range slices.Concat(personRoutes, personArchiveRoutes) {
 		method, path, _ := strings.Cut(p.pattern, " ")
 		parts := strings.Split(strings.TrimPrefix(path, people.Prefix+"/namespaces/{namespace}/"), "/")
 		served[verbs[method]+" "+parts[0]+"/"+parts[2]] = true

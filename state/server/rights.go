@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -25,12 +26,20 @@ type Asked struct {
 	Namespace, Name string
 }
 
+// Run is a Run that there is.
+type Run struct {
+	UID string
+	// Workspace is the name of the one that it is of.
+	Workspace string
+	Created   time.Time
+}
+
 // People tells who calls through the API server, and what they may.
 type People interface {
 	// May returns nil when the user has the right, ErrForbidden when not.
 	May(ctx context.Context, user authenticationv1.UserInfo, a Asked) error
-	// WorkspaceOfRun returns the name of the Workspace that a Run is of.
-	WorkspaceOfRun(ctx context.Context, namespace, run string) (string, error)
+	// Run returns the Run of that name, or ErrNotFound.
+	Run(ctx context.Context, namespace, name string) (Run, error)
 	// WorkspaceUIDs are those of the Workspaces of a namespace, or of all if that is empty.
 	WorkspaceUIDs(ctx context.Context, namespace string) (map[string]bool, error)
 }
@@ -61,17 +70,17 @@ func (c *Cluster) May(ctx context.Context, user authenticationv1.UserInfo, a Ask
 	return nil
 }
 
-// WorkspaceOfRun implements People.
-func (c *Cluster) WorkspaceOfRun(ctx context.Context, namespace, name string) (string, error) {
+// Run implements People.
+func (c *Cluster) Run(ctx context.Context, namespace, name string) (Run, error) {
 	run := &v1alpha1.Run{}
 	err := c.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, run)
 	if notFound(err) {
-		return "", fmt.Errorf("run %s/%s: %w", namespace, name, state.ErrNotFound)
+		return Run{}, fmt.Errorf("run %s/%s: %w", namespace, name, state.ErrNotFound)
 	}
 	if err != nil {
-		return "", fmt.Errorf("reading run: %w", err)
+		return Run{}, fmt.Errorf("reading run: %w", err)
 	}
-	return run.Spec.WorkspaceName, nil
+	return Run{UID: string(run.UID), Workspace: run.Spec.WorkspaceName, Created: run.CreationTimestamp.Time}, nil
 }
 
 // WorkspaceUIDs implements People.

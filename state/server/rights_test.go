@@ -65,17 +65,17 @@ func TestMay(t *testing.T) {
 	}
 }
 
-func TestWorkspaceOfRun(t *testing.T) {
+func TestRunOfAName(t *testing.T) {
 	w := newWorld()
 	c := w.cluster(t, clocktesting.NewFakeClock(start))
-	if got, err := c.WorkspaceOfRun(t.Context(), "ns", "a"); err != nil || got != "ws" {
-		t.Errorf("got %q, %v", got, err)
+	if got, err := c.Run(t.Context(), "ns", "a"); err != nil || got != (Run{UID: "run-uid", Workspace: "ws"}) {
+		t.Errorf("got %+v, %v", got, err)
 	}
-	if _, err := c.WorkspaceOfRun(t.Context(), "ns", "b"); !errors.Is(err, state.ErrNotFound) {
+	if _, err := c.Run(t.Context(), "ns", "b"); !errors.Is(err, state.ErrNotFound) {
 		t.Errorf("a Run that there is not: got %v", err)
 	}
 	w.getErr = errors.New("down")
-	if _, err := c.WorkspaceOfRun(t.Context(), "ns", "a"); err == nil || errors.Is(err, state.ErrNotFound) {
+	if _, err := c.Run(t.Context(), "ns", "a"); err == nil || errors.Is(err, state.ErrNotFound) {
 		t.Errorf("an API server that is away: got %v", err)
 	}
 }

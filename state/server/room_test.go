@@ -124,7 +124,7 @@ func TestEveryRouteIsAudited(t *testing.T) {
 	for _, r := range slices.Concat(routes, manageRoutes, archiveRoutes, unsavedRoutes) {
 		audited[r.name] = r.action != unaudited
 	}
-	for _, r := range slices.Concat(personRoutes, personUnsavedRoutes) {
+	for _, r := range slices.Concat(personRoutes, personArchiveRoutes, personUnsavedRoutes) {
 		audited[r.name] = r.action != unaudited
 	}
 	for name, is := range audited {

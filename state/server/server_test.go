@@ -43,7 +43,8 @@ func (g *gate) Identify(_ context.Context, token string) (Identity, error) {
 		return Identity{}, ErrUnauthenticated
 	}
 	return Identity{
-		Namespace: p[0], Workspace: p[1], WorkspaceUID: p[0] + "-" + p[1], Run: p[2], Pod: p[2], PodUID: p[2],
+		Namespace: p[0], Workspace: p[1], WorkspaceUID: p[0] + "-" + p[1],
+		Run: p[2], RunUID: "uid-" + p[2], Pod: p[2], PodUID: p[2],
 	}, nil
 }
 

@@ -42,7 +42,7 @@ func TestThroughTheAPIServer(t *testing.T) {
 	}
 	run.Spec.Trigger.Kind = v1alpha1.TriggerManual
 	r.create(ws, run)
-	archive := state.RunID{UID: string(ws.UID), Run: run.Name}
+	archive := state.RunID{UID: string(ws.UID), Run: run.Name, RunUID: string(run.UID)}
 	chunk, err := job.Chunk{Text: []byte("said\n")}.Pack()
 	if err := errors.Join(err, r.states.PutChunk(t.Context(), archive, state.NewChunk{Packed: chunk}),
 		r.states.PutPart(t.Context(), archive, job.PartPlanText, []byte("the plan\n")),
@@ -77,6 +77,9 @@ func (r *fullAPI) withRights(t *testing.T) {
 	as("", "logs", "vpn").want(t, "said\n")
 	as("", "plan", "show", "vpn-1").want(t, "the plan\n")
 	as("", "plan", "show", "vpn-1", "--json").want(t, "{}")
+	as("", "logs", "vpn", "--list").want(t, "vpn-1")
+	as("", "logs", "vpn", "--run", "vpn-1").want(t, "said\n")
+	as("", "plan", "show", "vpn", "--run", "vpn-1").want(t, "the plan\n")
 	large := `{"version":4,"serial":9,"lineage":"l","x":"` + strings.Repeat("x", 8<<20) + `"}`
 	as(large, "state", "push", "vpn", "-", "--why", "large").want(t, "version 4")
 	if got := as("", "state", "pull", "vpn"); got.out != large {
@@ -90,7 +93,8 @@ func (r *fullAPI) withoutRights(t *testing.T) {
 			{"state", "list", "vpn"}, {"state", "pull", "vpn"}, {"state", "pull", "vpn", "--version", "1"},
 			{"state", "push", "vpn", "-", "--why", "w"}, {"state", "rollback", "vpn", "1", "--why", "w"},
 			{"state", "unlock", "vpn", "--why", "w", "--yes"}, {"logs", "run/vpn-1"},
-			{"plan", "show", "run/vpn-1", "--json"},
+			{"plan", "show", "run/vpn-1", "--json"}, {"plan", "show", "vpn", "--run", "vpn-1", "--json"},
+			{"logs", "vpn", "--list"}, {"logs", "vpn", "--run", "vpn-1"},
 		} {
 			got := r.plumbline(push1, append(args, "--as", user)...)
 			if !apierrors.IsForbidden(got.failed) {

@@ -85,7 +85,8 @@ func (s *session) find(ctx context.Context, arg string, pick pick) (*v1alpha1.Ru
 	}
 	run, err := s.run(ctx, name)
 	if apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("there is neither a Workspace nor a Run %q in namespace %q", name, s.namespace)
+		return nil, fmt.Errorf("there is neither a Workspace nor a Run %q in namespace %q; what is archived of Runs that "+
+			"are gone: plumbline logs WORKSPACE --list", name, s.namespace)
 	}
 	return run, err
 }

@@ -31,17 +31,25 @@ const (
 var errNoLog = errors.New("there is no log yet")
 
 func (t *tool) logs() *cobra.Command {
-	var follow bool
+	var follow, list bool
+	var old archivedRun
 	c := &cobra.Command{
 		Use: "logs WORKSPACE|RUN", Short: "Show the log of a Run, or of the Run of a Workspace that goes on or was the last",
 		Long: "Show the log of a Run, or of the Run of a Workspace that goes on or was the last. It comes from the Pod " +
 			"while there is one that you may read, and from the archive otherwise.\n\n" +
-			"run/NAME and workspace/NAME tell a Run from a Workspace of the same name.",
+			"run/NAME and workspace/NAME tell a Run from a Workspace of the same name.\n\n" +
+			"The archive outlives the Run: --list shows what a Workspace has of it, and --run reads it.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := t.connect()
 			if err != nil {
 				return err
+			}
+			if list {
+				return s.listArchive(c.Context(), args[0])
+			}
+			if old.asked() {
+				return s.showArchived(c.Context(), args[0], "log", old)
 			}
 			run, err := s.find(c.Context(), args[0], activeOrNewest)
 			if errors.Is(err, errNoRun) {
@@ -58,6 +66,9 @@ func (t *tool) logs() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the Run has ended; wait for it to begin")
+	c.Flags().BoolVar(&list, "list", false, "list the Runs of the Workspace of which something is archived")
+	old.flags(c)
+	c.MarkFlagsMutuallyExclusive("follow", "list", "run")
 	return c
 }
 

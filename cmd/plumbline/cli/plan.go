@@ -18,6 +18,7 @@ func (t *tool) plan() *cobra.Command {
 
 func (t *tool) planShow() *cobra.Command {
 	var asJSON bool
+	var old archivedRun
 	c := &cobra.Command{
 		Use: "show RUN", Short: "Show the plan of a Run, or of a Workspace's last Run that planned only",
 		Args: cobra.ExactArgs(1),
@@ -26,13 +27,16 @@ func (t *tool) planShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			run, err := s.find(c.Context(), args[0], newestPlan)
-			if err != nil {
-				return err
-			}
 			part := job.PartPlanText
 			if asJSON {
 				part = job.PartPlanJSON
+			}
+			if old.asked() {
+				return s.showArchived(c.Context(), args[0], part, old)
+			}
+			run, err := s.find(c.Context(), args[0], newestPlan)
+			if err != nil {
+				return err
 			}
 			data, err := raw(s.rest.Get().AbsPath(people.RunPath(s.namespace, run.Name) + "/" + part).Do(c.Context()))
 			if apierrors.IsNotFound(err) && !notServed(err) {
@@ -51,5 +55,6 @@ func (t *tool) planShow() *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "as terraform show -json: with sensitive values, so it takes the right "+
 		"to read the state too")
+	old.flags(c)
 	return c
 }

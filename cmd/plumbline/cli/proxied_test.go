@@ -85,7 +85,9 @@ func (cluster) May(_ context.Context, user authenticationv1.UserInfo, a server.A
 	return nil
 }
 
-func (cluster) WorkspaceOfRun(context.Context, string, string) (string, error) { return "ws", nil }
+func (cluster) Run(_ context.Context, _, name string) (server.Run, error) {
+	return server.Run{UID: "uid-" + name, Workspace: "ws"}, nil
+}
 
 func (cluster) WorkspaceUID(_ context.Context, _, name string) (string, error) {
 	if name != "ws" {
