@@ -79,7 +79,7 @@ func (r *Reconciler) prepare(ctx context.Context, in Input) (prepared, error) {
 		return prepared{}, err
 	}
 	err = errors.Join(inputs.CheckVault(in.Workspace, class), inputs.CheckTemplates(in.Workspace, class),
-		inputs.Trust(ctx, r.Live, in.Workspace, class))
+		inputs.Trust(ctx, r.Live, in.Workspace, class), inputs.Volumes(ctx, r.Live, in.Workspace, class))
 	if err != nil {
 		return prepared{}, err
 	}
