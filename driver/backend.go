@@ -26,6 +26,8 @@ type stateEngine interface {
 	StatePull(ctx context.Context, opts ...tfexec.StatePullOption) (string, error)
 	StatePush(ctx context.Context, path string, opts ...tfexec.StatePushCmdOption) error
 	Taint(ctx context.Context, address string, opts ...tfexec.TaintOption) error
+	StateMv(ctx context.Context, from, to string, opts ...tfexec.StateMvCmdOption) error
+	Import(ctx context.Context, address, id string, opts ...tfexec.ImportOption) error
 	ForceUnlock(ctx context.Context, lockID string, opts ...tfexec.ForceUnlockOption) error
 }
 
@@ -34,6 +36,12 @@ func (e engine) StatePull(ctx context.Context, opts ...tfexec.StatePullOption) (
 	e.SetStdout(io.Discard)
 	state, err := e.Terraform.StatePull(ctx, opts...)
 	return state, uncoloured(err)
+}
+
+// silently runs a command whose answer must not reach the log.
+func (e engine) silently(command func() error) error {
+	e.SetStdout(io.Discard)
+	return uncoloured(command())
 }
 
 // StatePush is `terraform state push`, under the lock.

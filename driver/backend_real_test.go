@@ -324,6 +324,7 @@ func TestRealForeignFolder(t *testing.T) {
 		b.file("terraform.tfvars.json", `{"psk": "x"}`)
 		for _, backend := range []given{own, servers.postgres(unique(t))} {
 			b.useBackend(backend, nil)
+			b.cfg.Params.Place.Lineage = "" // each is the first
 			b.ends(b.apply(job.Apply), job.Applied, job.Changes{Add: 1})
 		}
 	})

@@ -114,6 +114,8 @@ type run struct {
 	// earlier is what failed attempts at the apply did change.
 	earlier job.Changes
 	result  job.Result
+	// journal keeps what was made and stands in no state.
+	journal *journal
 	ending  ending
 
 	// What follows is about a backend that isn't Plumbline's own: see backend.go.

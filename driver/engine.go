@@ -165,6 +165,9 @@ func (r *run) check(ctx context.Context, p *pace) error {
 }
 
 func (r *run) makePlan(ctx context.Context, p *pace, opts ...tfexec.PlanOption) error {
+	if err := r.takeOver(ctx); err != nil {
+		return err
+	}
 	r.listen()
 	for _, t := range r.Params.Targets {
 		opts = append(opts, tfexec.Target(t))
@@ -189,8 +192,11 @@ func (r *run) makePlan(ctx context.Context, p *pace, opts ...tfexec.PlanOption) 
 }
 
 func (r *run) apply(ctx context.Context, p *pace) error {
+	if err := r.takeOver(ctx); err != nil {
+		return err
+	}
 	r.listen()
-	r.said.onApply = p.next
+	r.said.onApply, r.said.journal = p.next, r.journal
 	opts := applyOptions(r.Params)
 	for _, f := range r.varFiles() {
 		opts = append(opts, f)

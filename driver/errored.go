@@ -34,12 +34,14 @@ func (r *run) tidyUp(ctx context.Context, failed error) error {
 	if r.proxy != nil {
 		r.proxy.settle(last)
 	}
+	r.closeJournal(failed)
 	if r.foreign() {
 		r.releaseLeft(last)
 	}
 	if err := r.rescue(last); err != nil {
 		failed = err
 	}
+	failed = r.keepMade(last, failed)
 	if r.proxy != nil {
 		after, cancel := r.afterlife(ctx, apply, byReport)
 		defer cancel()

@@ -108,6 +108,12 @@ var scenes = map[string]func(c call) int{
 	"check-changed": check,
 	"check-drifted": check,
 	"check-flaky":   check,
+	"imports":       importing(""),
+	"imports-gone":  importing(importOfNothing),
+	"imports-never": importing("resource x doesn't support import"),
+	"imports-owned": importing(importedAlready + " Terraform"),
+	"imports-later": importingLater,
+	"dies":          dies,
 	"killed":        func(call) int { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); return 0 },
 }
 

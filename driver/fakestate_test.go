@@ -33,6 +33,8 @@ type fakeState struct {
 	parts  map[string][]byte
 	// unsaved are the states that wait to be stored.
 	unsaved []aside
+	// made is what Runs have noted that they have made.
+	made map[string][]item
 	// answer, if set, may answer in place of the service: it returns a status, or 0.
 	answer func(method, path string, nth int) int
 	// reason, if set, stands in such an answer.
@@ -98,6 +100,9 @@ func (s *fakeState) act(req *http.Request, path string, body []byte) (int, []byt
 		}
 		s.results = append(s.results, r)
 		return http.StatusOK, nil
+	}
+	if run, ok := strings.CutPrefix(path, "/made"); ok {
+		return s.actMade(strings.TrimPrefix(run, "/"), body)
 	}
 	if id, ok := strings.CutPrefix(path, "/unsaved"); ok {
 		return s.actUnsaved(req, strings.TrimPrefix(id, "/"), body)

@@ -141,9 +141,29 @@ func (s *fakeState) storeUnsaved() (int, []byte) {
 		kept = append(kept, u)
 		left = append(left, unsavedState{ID: strconv.Itoa(n), Run: "vpn-0", Place: u.place, Serial: 9})
 	}
-	if s.unsaved = kept; len(left) == 0 {
+	if s.unsaved = kept; len(left)+len(s.made) == 0 {
 		return http.StatusNoContent, nil
 	}
-	b, _ := json.Marshal(map[string]any{"states": left})
+	b, _ := json.Marshal(map[string]any{"states": left, "made": s.made})
 	return http.StatusOK, b
+}
+
+// actMade notes what the Run vpn-1 has made, or forgets what another had made.
+func (s *fakeState) actMade(other string, body []byte) (int, []byte) {
+	if other != "" {
+		delete(s.made, other)
+		return http.StatusOK, nil
+	}
+	var items []item
+	if json.Unmarshal(body, &items) != nil {
+		return http.StatusBadRequest, nil
+	}
+	if s.made == nil {
+		s.made = map[string][]item{}
+	}
+	const run = "vpn-1"
+	if s.made[run] = items; len(items) == 0 {
+		delete(s.made, run)
+	}
+	return http.StatusOK, nil
 }

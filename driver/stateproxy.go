@@ -43,6 +43,8 @@ type stateProxy struct {
 	// current is the answer to the next GET under the lock: nobody else can change the state then, and Terraform reads
 	// it twice.
 	current *answer
+	// latest is the newest state that has gone by.
+	latest []byte
 	// writes counts the states that were stored.
 	writes int
 	// trouble is why the newest request failed, if it did, and class the state service's own word for it, if it has one.
@@ -184,9 +186,11 @@ func (p *stateProxy) learn(r request, a answer) {
 	switch r.method {
 	case http.MethodGet:
 		p.state, p.current = readSnapshot(a.body), &a
+		p.latest = a.body
 		p.client.log.secrets.learn(sensitive(p.state.outputs)...)
 	case http.MethodPost:
 		p.state, p.current = readSnapshot(r.body), &answer{http.StatusOK, r.body}
+		p.latest = r.body
 		p.writes++
 		p.client.log.secrets.learn(sensitive(p.state.outputs)...)
 	case "LOCK":
@@ -194,6 +198,13 @@ func (p *stateProxy) learn(r request, a answer) {
 	case "UNLOCK":
 		p.lock, p.current = lockInfo{}, nil
 	}
+}
+
+// newest is the newest state that has gone by.
+func (p *stateProxy) newest() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.latest
 }
 
 // stored tells how many states were stored so far.

@@ -29,6 +29,9 @@ type stream struct {
 	// done counts the finished changes one by one: an apply that fails has no summary.
 	done job.Changes
 	made made
+	// journal, if set, keeps what is created; replaces are the addresses at which something was before.
+	journal  *journal
+	replaces map[string]bool
 	// dumped is a state that the engine could neither save nor leave in a file.
 	dumped []byte
 	// forgets counts what the plan lets leave the state and stay in reality: one of the engines has it in no summary.
@@ -41,7 +44,7 @@ type stream struct {
 }
 
 func newStream(log *logWriter) *stream {
-	return &stream{log: log, onApply: func() {}, warned: &warned{}}
+	return &stream{log: log, onApply: func() {}, warned: &warned{}, replaces: map[string]bool{}}
 }
 
 func (s *stream) Write(line []byte) (int, error) {
@@ -83,10 +86,16 @@ type change struct {
 	Previous  *address        `json:"previous_resource"`
 	Action    string          `json:"action"`
 	Importing json.RawMessage `json:"importing"`
+	IDKey     string          `json:"id_key"`
+	IDValue   string          `json:"id_value"`
 }
 
 type address struct {
-	Addr string `json:"addr"`
+	Addr   string          `json:"addr"`
+	Module string          `json:"module,omitempty"`
+	Type   string          `json:"resource_type,omitempty"`
+	Name   string          `json:"resource_name,omitempty"`
+	Key    json.RawMessage `json:"resource_key,omitempty"`
 }
 
 type summary struct {
@@ -133,7 +142,7 @@ func (s *stream) note(m message) {
 		s.noteDrift(m.Change)
 	case "apply_complete":
 		count(&s.done, m.Hook.Action)
-		s.made.note(m.Hook)
+		s.noteMade(m.Hook)
 	case "change_summary":
 		s.noteSummary(m.Changes, m.Text)
 	case "outputs":
@@ -158,6 +167,16 @@ func (s *stream) notePlanned(c change) {
 	s.anything = s.anything || changesSomething(c)
 	if forgetting[c.Action] {
 		s.forgets++
+	}
+	if c.Action == "replace" {
+		s.replaces[c.Resource.Addr] = true
+	}
+}
+
+func (s *stream) noteMade(c change) {
+	s.made.note(c)
+	if c.Action == "create" {
+		s.journal.add(item{c.Resource, c.IDKey, c.IDValue, s.replaces[c.Resource.Addr]})
 	}
 }
 

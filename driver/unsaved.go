@@ -34,6 +34,8 @@ type storing struct {
 	done chan struct{}
 	// left belong in other backends.
 	left []unsavedState
+	// made is, by Run, what was made and stands in no state.
+	made map[string][]item
 	err  error
 }
 
@@ -61,7 +63,7 @@ func (r *run) storeUnsaved(ctx context.Context) {
 		defer close(s.done)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.client.patience)
 		defer cancel()
-		s.left, s.err = r.client.storeUnsaved(ctx)
+		s.left, s.made, s.err = r.client.storeUnsaved(ctx)
 	}()
 }
 
@@ -75,26 +77,29 @@ func (r *run) nothingUnsaved(ctx context.Context) error {
 	}
 }
 
-func (c *stateClient) storeUnsaved(ctx context.Context) ([]unsavedState, error) {
+func (c *stateClient) storeUnsaved(ctx context.Context) ([]unsavedState, map[string][]item, error) {
 	a, err := c.do(ctx, request{method: http.MethodPost, path: "/unsaved"})
 	if err != nil {
-		return nil, &failure{job.StateUnavailable, err.Error()}
+		return nil, nil, &failure{job.StateUnavailable, err.Error()}
 	}
-	var told struct{ States []unsavedState }
+	var told struct {
+		States []unsavedState
+		Made   map[string][]item
+	}
 	switch {
 	case a.status == http.StatusNoContent, a.status == http.StatusBadRequest: // or it is of a release that keeps none
-		return nil, nil
+		return nil, nil, nil
 	case a.status == http.StatusLocked:
-		return nil, &failure{job.StateLocked, "storing the state that an earlier Run could not save: " + holder(a.body)}
+		return nil, nil, &failure{job.StateLocked, "storing the state that an earlier Run could not save: " + holder(a.body)}
 	case a.status == http.StatusConflict:
-		return nil, &failure{job.StateUnsaved, fmt.Sprintf("%v. Nothing was done: see plumbline state unsaved", a.err())}
+		return nil, nil, &failure{job.StateUnsaved, fmt.Sprintf("%v. Nothing was done: see plumbline state unsaved", a.err())}
 	case a.err() != nil:
-		return nil, &failure{cmp.Or(a.class(), job.StateUnavailable), "the state service answered " + a.err().Error()}
+		return nil, nil, &failure{cmp.Or(a.class(), job.StateUnavailable), "the state service answered " + a.err().Error()}
 	}
 	if err := json.Unmarshal(a.body, &told); err != nil {
-		return nil, &failure{job.StateUnavailable, "the state service's answer can't be read: " + err.Error()}
+		return nil, nil, &failure{job.StateUnavailable, "the state service's answer can't be read: " + err.Error()}
 	}
-	return told.States, nil
+	return told.States, told.Made, nil
 }
 
 // pushUnsaved stores in the present backend what earlier Runs could not save there.

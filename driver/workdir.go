@@ -47,6 +47,7 @@ func (r *run) prepare(ctx context.Context, _ *pace) error {
 		}
 	}
 	r.storeUnsaved(ctx)
+	r.journal = r.newJournal(ctx)
 	if err := r.placeOverride(); err != nil {
 		return err
 	}

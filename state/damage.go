@@ -116,9 +116,12 @@ func (s *Service) Repair(ctx context.Context, uid string, by Actor) (Repaired, e
 		return Repaired{}, err
 	}
 	version, versions, err := s.repairState(ctx, uid, claim, by)
-	var unsaved, outputs []damagedRecord
+	var unsaved, made, outputs []damagedRecord
 	if err == nil {
 		unsaved, err = s.repairUnsaved(ctx, uid, by)
+	}
+	if err == nil {
+		made, err = s.repairMade(ctx, uid, by)
 	}
 	if err == nil {
 		outputs, err = s.repairOutputs(ctx, uid, by)
@@ -130,7 +133,10 @@ func (s *Service) Repair(ctx context.Context, uid string, by Actor) (Repaired, e
 	for _, found := range []struct {
 		in   journal
 		lost []damagedRecord
-	}{{s.locks(uid), lock}, {s.states(uid), versions}, {s.unsaved(uid), unsaved}, {s.outputs(uid), outputs}} {
+	}{
+		{s.locks(uid), lock}, {s.states(uid), versions}, {s.unsaved(uid), unsaved}, {s.made(uid), made},
+		{s.outputs(uid), outputs},
+	} {
 		for _, d := range found.lost {
 			done.Damaged = append(done.Damaged, found.in.key(d.n))
 		}
@@ -192,18 +198,44 @@ func (s *Service) repairOutputs(ctx context.Context, uid string, by Actor) ([]da
 // repairUnsaved has nothing wait behind a record of which nobody can tell any more what waits. The one before it won't
 // do: what that names may have been stored since.
 func (s *Service) repairUnsaved(ctx context.Context, uid string, by Actor) ([]damagedRecord, error) {
-	j := s.unsaved(uid)
-	var damaged []damagedRecord
-	err := s.apply(ctx, change{journal: j, keep: keepUnsaved, data: func(last record) ([]byte, error) {
+	check := func(last record) error {
 		_, err := decodeUnsaved(last)
+		return err
+	}
+	nothing := func() ([]byte, error) { return encodeUnsaved(nil) }
+	return s.beginAgain(ctx, blank{s.unsaved(uid), keepUnsaved, check, nothing}, by)
+}
+
+// repairMade does the same with what was made and stands in no state.
+func (s *Service) repairMade(ctx context.Context, uid string, by Actor) ([]damagedRecord, error) {
+	check := func(last record) error {
+		_, err := decodeMade(last)
+		return err
+	}
+	nothing := func() ([]byte, error) { return encodeMade(nil) }
+	return s.beginAgain(ctx, blank{s.made(uid), keepMade, check, nothing}, by)
+}
+
+// blank is a journal that goes on with nothing behind a record that can't be read.
+type blank struct {
+	journal journal
+	keep    int
+	check   func(record) error
+	nothing func() ([]byte, error)
+}
+
+func (s *Service) beginAgain(ctx context.Context, b blank, by Actor) ([]damagedRecord, error) {
+	var damaged []damagedRecord
+	err := s.apply(ctx, change{journal: b.journal, keep: b.keep, data: func(last record) ([]byte, error) {
+		err := b.check(last)
 		if !errors.Is(err, ErrDamaged) {
 			return nil, cmp.Or(err, errSettled)
 		}
 		damaged = []damagedRecord{{last.n, err}}
-		if err := s.setAside(ctx, j, damaged, by); err != nil {
+		if err := s.setAside(ctx, b.journal, damaged, by); err != nil {
 			return nil, err
 		}
-		return encodeUnsaved(nil)
+		return b.nothing()
 	}})
 	return damaged, err
 }

@@ -22,8 +22,8 @@ type Removal struct {
 
 // Purge removes all that is kept of a destroyed Workspace, and of those whose state it had taken over: at once, or
 // after KeepDeleted. It returns ErrInUse while the newest state still has resources, or may have, a live Run holds the
-// lock, or a state waits to be stored, a *MissingError where there should be a state and is none, and ErrNotFound when
-// nothing is kept.
+// lock, a state waits to be stored, or something was made that is in no state, a *MissingError where there should be a
+// state and is none, and ErrNotFound when nothing is kept.
 func (s *Service) Purge(ctx context.Context, r Removal) error {
 	if r.UID == "" || strings.Contains(r.UID, "/") {
 		return fmt.Errorf("%w: a workspace's UID is needed", ErrInvalid)
@@ -66,7 +66,7 @@ func (s *Service) erase(ctx context.Context, o Owner) error {
 	if err := s.eraseArchive(ctx, archiveOf(o.UID)); err != nil {
 		return err
 	}
-	for _, j := range []journal{s.unsaved(o.UID), s.outputs(o.UID), s.states(o.UID), s.locks(o.UID)} {
+	for _, j := range []journal{s.made(o.UID), s.unsaved(o.UID), s.outputs(o.UID), s.states(o.UID), s.locks(o.UID)} {
 		if err := j.erase(ctx); err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (s *Service) purgeable(ctx context.Context, r Removal) (bool, error) {
 	if err := s.passable(ctx, now); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrInUse, err)
 	}
-	if err := s.NoneUnsaved(ctx, r.UID); err != nil {
+	if err := errors.Join(s.NoneUnsaved(ctx, r.UID), s.NothingMade(ctx, r.UID)); err != nil {
 		return false, inUseIf(err)
 	}
 	st, err := s.states(r.UID).newest(ctx)
@@ -135,9 +135,9 @@ func (s *Service) purgeable(ctx context.Context, r Removal) (bool, error) {
 	return lock.n+st.n+out.n > 0, err
 }
 
-// inUseIf says of a state that waits to be stored that the Workspace is in use.
+// inUseIf says of what waits for the next Run that the Workspace is in use.
 func inUseIf(err error) error {
-	if errors.Is(err, ErrUnsaved) {
+	if errors.Is(err, ErrUnsaved) || errors.Is(err, ErrMade) {
 		return fmt.Errorf("%w: %w", ErrInUse, err)
 	}
 	return err

@@ -16,7 +16,8 @@ func (s *Service) Rewrite(ctx context.Context, fine func(ctx context.Context, ke
 		prefix string
 		again  repetition
 	}{
-		{"lock/", sameNonced}, {"unsaved/", sameNonced}, {statesDir, s.sameVersion}, {"outputs/", sameOutputs},
+		{"lock/", sameNonced}, {"unsaved/", sameNonced}, {"made/", sameNonced}, {statesDir, s.sameVersion},
+		{"outputs/", sameOutputs},
 	} {
 		dirs, err := s.journals(ctx, kind.prefix)
 		if err != nil {

@@ -4,9 +4,9 @@
 //	controller --TLS, its own token----> server --> Service
 //
 // The Service knows nothing of HTTP or tokens: it is told which Workspace (by UID) and which Holder, and keeps a
-// few journals for each Workspace: lock/<uid>, state/<uid>, outputs/<uid> and unsaved/<uid>. Whose they are stands in
-// others (owner.go). All correctness rests on Store.Create being atomic, so any number of servers can work side by side
-// over one store.
+// few journals for each Workspace: lock/<uid>, state/<uid>, outputs/<uid>, unsaved/<uid> and made/<uid>. Whose they are
+// stands in others (owner.go). All correctness rests on Store.Create being atomic, so any number of servers can work
+// side by side over one store.
 //
 // Beside the journals lies the archive: what Runs leave behind, written once (archive.go), for a time (retention.go).
 package state

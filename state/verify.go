@@ -127,7 +127,7 @@ func (v *verifying) read(ctx context.Context, key string, data []byte) error {
 		r.n, _ = strconv.ParseUint(key[i+1:], 10, 64)
 		_, err := decodeName(r)
 		return err
-	case "state", "lock", "outputs", "unsaved", "owner":
+	case "state", "lock", "outputs", "unsaved", "made", "owner":
 		if numberErr != nil {
 			return fmt.Errorf("%w: its name is no number", ErrDamaged)
 		}
@@ -155,6 +155,8 @@ func (v *verifying) readRecord(ctx context.Context, j journal, r record) error {
 		_, err = decodeLock(r)
 	case strings.HasPrefix(j.dir, "unsaved/"):
 		_, err = decodeUnsaved(r)
+	case strings.HasPrefix(j.dir, "made/"):
+		_, err = decodeMade(r)
 	case strings.HasPrefix(j.dir, ownersDir):
 		_, err = decodeOwner(r)
 	case len(r.data) > 0 && !json.Valid(r.data):

@@ -25,6 +25,7 @@ func TestVerify(t *testing.T) {
 	must(t, s.Register(t.Context(), Owner{UID: uid, Namespace: "ns", Name: "ws"}),
 		s.PutOutputs(t.Context(), uid, []byte(`{"a":1}`)),
 		s.PutChunk(t.Context(), RunID{UID: uid, Run: "a", RunUID: "r"}, NewChunk{Packed: packed(t, 0, "log\n")}),
+		s.PutMade(t.Context(), "gone", "a", []byte("[1]")),
 		s.Lock(t.Context(), "gone", holder("a"), info("1")))
 	_, err := s.KeepUnsaved(t.Context(), "gone", Unsaved{Run: "a"}, []byte("packed"))
 	must(t, err)
@@ -52,6 +53,7 @@ func TestVerify(t *testing.T) {
 	flip("lock/gone/000000000001", "{", "")
 	flip("outputs/u/000000000001", "}", "")
 	flip("unsaved/gone/000000000001", "}", "")
+	flip("made/gone/000000000001", "}", "")
 	store.values["archive/u/a~r/log/000000"] = "x"
 	delete(store.values, stateKey(4)) // the fence stands for it
 	store.values["probe/x"], store.values[CopyMark] = "", ""
@@ -61,8 +63,8 @@ func TestVerify(t *testing.T) {
 	found, err = s.Verify(t.Context(), nil)
 	must(t, err)
 	want := []string{
-		"archive/u/a~r/log/000000", "lock/gone/000000000001", "name/ns/ws/000000000001", "outputs/u/000000000001",
-		"owner/u/000000000001", stateKey(2), stateKey(5),
+		"archive/u/a~r/log/000000", "lock/gone/000000000001", "made/gone/000000000001", "name/ns/ws/000000000001",
+		"outputs/u/000000000001", "owner/u/000000000001", stateKey(2), stateKey(5),
 		"unsaved/gone/000000000001",
 	}
 	if diff := cmp.Diff(want, keysOf(found.Damaged)); diff != "" {

@@ -26,6 +26,7 @@
 package people
 
 import (
+	"encoding/json"
 	"net/url"
 
 	"github.com/plumbline-dev/plumbline/state"
@@ -61,6 +62,8 @@ type Versions struct {
 // UnsavedStates are those that Runs could not save, and that have to be stored before anything is applied.
 type UnsavedStates struct {
 	States []state.Unsaved `json:"states"`
+	// Made is, by Run, what was made and stands in no state: the next Run takes it over before it plans.
+	Made map[string]json.RawMessage `json:"made,omitempty"`
 }
 
 // Rollback says what to go back to.

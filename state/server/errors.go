@@ -30,6 +30,7 @@ var statuses = []struct {
 	{ErrReported, http.StatusConflict},
 	{errPanic, http.StatusInternalServerError},
 	{state.ErrUnsaved, http.StatusConflict},
+	{state.ErrMade, http.StatusConflict},
 	{state.ErrInvalid, http.StatusBadRequest},
 	{state.ErrNotHolder, http.StatusConflict},
 	{state.ErrOutdated, http.StatusConflict},
@@ -79,7 +80,7 @@ type refusal struct {
 // explained adds the reason that programs go by, and what a person can do.
 func explained(kind, err error) refusal {
 	switch {
-	case errors.Is(kind, state.ErrUnsaved):
+	case errors.Is(kind, state.ErrUnsaved), errors.Is(kind, state.ErrMade):
 		return refusal{Error: err.Error(), Reason: string(job.StateUnsaved)}
 	case !errors.Is(kind, state.ErrDamaged):
 		return refusal{Error: err.Error()}

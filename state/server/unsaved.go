@@ -24,6 +24,10 @@ var unsavedRoutes = []route{
 	{"unsaved_get", "read unsaved", "GET " + unsavedPath + "/{id}", reads, bigTimeout, 0, (*Server).getUnsaved},
 	{"unsaved_delete", "drop unsaved", "DELETE " + unsavedPath + "/{id}", writes,
 		requestTimeout, 0, (*Server).deleteUnsaved},
+	{"made_put", "note what was made", "PUT " + workspacePath + "/made", finishes,
+		requestTimeout, state.MaxMade, (*Server).putMade},
+	{"made_delete", "take over what was made", "DELETE " + workspacePath + "/made/{run}", writes,
+		requestTimeout, 0, (*Server).deleteMade},
 }
 
 var personUnsavedRoutes = []personRoute{
@@ -49,16 +53,31 @@ func (s *Server) putUnsaved(ctx context.Context, c call) (answer, error) {
 	return answerJSON(kept)
 }
 
-// storeUnsaved is what a Run begins with. The answer lists those that belong in other backends.
+// storeUnsaved is what a Run begins with. The answer lists the states that belong in other backends, and what was made
+// and stands in no state.
 func (s *Server) storeUnsaved(ctx context.Context, c call) (answer, error) {
 	left, err := s.Service.StoreUnsaved(ctx, c.uid, c.id.holder())
 	if locked, ok := errors.AsType[*state.LockedError](err); ok && !errors.Is(err, state.ErrNotHolder) {
 		return answer{status: http.StatusLocked, body: describeLock(locked, c.r.PathValue("name"))}, nil
 	}
-	if err != nil || len(left) == 0 {
+	if err != nil {
+		return answer{}, err
+	}
+	made, err := s.Service.Made(ctx, c.uid)
+	if err != nil || len(left)+len(made) == 0 {
 		return answer{status: http.StatusNoContent}, err
 	}
-	return answerJSON(people.UnsavedStates{States: left})
+	return answerJSON(people.UnsavedStates{States: left, Made: made})
+}
+
+// putMade takes what the caller's Run has made and no state holds.
+func (s *Server) putMade(ctx context.Context, c call) (answer, error) {
+	return done, s.Service.PutMade(ctx, c.uid, c.id.Run, c.body)
+}
+
+// deleteMade takes out what a Run had made, once another has taken it over.
+func (s *Server) deleteMade(ctx context.Context, c call) (answer, error) {
+	return done, s.Service.DropMade(ctx, c.uid, c.r.PathValue("run"))
 }
 
 func (s *Server) listUnsaved(ctx context.Context, c call) (answer, error) {
@@ -66,7 +85,11 @@ func (s *Server) listUnsaved(ctx context.Context, c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answerJSON(people.UnsavedStates{States: list})
+	made, err := s.Service.Made(ctx, c.uid)
+	if err != nil {
+		return answer{}, err
+	}
+	return answerJSON(people.UnsavedStates{States: list, Made: made})
 }
 
 func (s *Server) getUnsaved(ctx context.Context, c call) (answer, error) {
@@ -82,10 +105,19 @@ func (s *Server) deleteUnsaved(ctx context.Context, c call) (answer, error) {
 	return done, s.Service.DropUnsaved(ctx, c.uid, c.r.PathValue("id"))
 }
 
-// discardUnsaved is a person's decision that a state needn't be stored, and must not be one of a typing error.
+// discardUnsaved is a person's decision that a state needn't be stored, or that what a Run has made needn't be taken
+// over, and must not be one of a typing error.
 func (s *Server) discardUnsaved(ctx context.Context, c call) (answer, error) {
 	if _, err := c.actor(c.r.URL.Query().Get(people.QueryWhy)); err != nil {
 		return answer{}, err
+	}
+	id := c.r.PathValue("id")
+	made, err := s.Service.Made(ctx, c.uid)
+	switch {
+	case err != nil:
+		return answer{}, err
+	case made[id] != nil:
+		return done, s.Service.DropMade(ctx, c.uid, id)
 	}
 	if a, err := s.getUnsaved(ctx, c); err != nil {
 		return a, err

@@ -33,6 +33,13 @@ func TestStateUnsaved(t *testing.T) {
 	if want := "ID   AGE   RUN     SERIAL   WHY\n0a   60m   vpn-1   7        HTTP 413\n"; err != nil || out != want {
 		t.Errorf("got %q, %v", out, err)
 	}
+	a.says("GET "+unsavedPath, `{"states": [], "made": {"vpn-2": [{"addr": "x.y", "id_key": "id", "id_value": "7"},
+		{"addr": "x.z"}]}}`)
+	out, err = run("state", "unsaved", "vpn")
+	if want := "RUN     MADE, AND IN NO STATE   IMPORT ID\nvpn-2   x.y                     7\n" +
+		"vpn-2   x.z                     unknown\n\n"; err != nil || out != want {
+		t.Errorf("got %q, %v", out, err)
+	}
 	file := filepath.Join(t.TempDir(), "state")
 	if out, err := run("state", "unsaved", "vpn", "--id", "0a", "-o", file); err != nil {
 		t.Errorf("got %q, %v", out, err)
