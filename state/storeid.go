@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// storeIDKey holds the store's ID, which isn't sealed: it has to be read before any key is used, and is no secret.
-const storeIDKey = "store/id"
+// StoreIDKey holds the store's ID, which isn't sealed: it has to be read before any key is used, and is no secret. So it
+// is there before the first data key, and a store that holds nothing else is a new one.
+const StoreIDKey = "store/id"
 
 // ErrOtherStore is returned for a store that isn't the one which the service has used before.
 var ErrOtherStore = errors.New("this is another store than the one that the key ring was used with")
@@ -28,18 +29,18 @@ var isStoreID = regexp.MustCompile(`^[a-z0-9]{16,64}$`)
 // StoreID returns the ID of a store, and gives it one if it has none. Of several servers at once one gives it. The
 // store is the bare one, beneath all sealing.
 func StoreID(ctx context.Context, bare Store) (string, error) {
-	id, err := bare.Get(ctx, storeIDKey)
+	id, err := bare.Get(ctx, StoreIDKey)
 	if errors.Is(err, ErrNotFound) {
-		err = bare.Create(ctx, storeIDKey, []byte(strings.ToLower(rand.Text())))
+		err = bare.Create(ctx, StoreIDKey, []byte(strings.ToLower(rand.Text())))
 		if err == nil || errors.Is(err, ErrExists) {
-			id, err = bare.Get(ctx, storeIDKey)
+			id, err = bare.Get(ctx, StoreIDKey)
 		}
 	}
 	if err != nil {
 		return "", fmt.Errorf("reading the store's ID: %w", err)
 	}
 	if !isStoreID.Match(id) {
-		return "", fmt.Errorf("%w: the store's ID under %s is no ID", ErrUnfit, storeIDKey)
+		return "", fmt.Errorf("%w: the store's ID under %s is no ID", ErrUnfit, StoreIDKey)
 	}
 	return string(id), nil
 }

@@ -29,7 +29,7 @@ func TestAStoreHasOneID(t *testing.T) {
 		t.Errorf("another store has %q too, %v", other, err)
 	}
 	broken := newFakeStore()
-	_ = broken.Create(t.Context(), storeIDKey, []byte("<html>"))
+	_ = broken.Create(t.Context(), StoreIDKey, []byte("<html>"))
 	if _, err := StoreID(t.Context(), broken); !errors.Is(err, ErrUnfit) {
 		t.Errorf("an ID that is none: %v", err)
 	}

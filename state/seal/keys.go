@@ -111,7 +111,7 @@ func (s *Store) look(ctx context.Context) (contents, error) {
 		return contents{}, fmt.Errorf("looking for what is sealed: %w", err)
 	}
 	names = slices.DeleteFunc(names, func(name string) bool {
-		return strings.HasPrefix(name, dir) || strings.HasPrefix(name, state.ProbeDir)
+		return strings.HasPrefix(name, dir) || strings.HasPrefix(name, state.ProbeDir) || name == state.StoreIDKey
 	})
 	var found atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)

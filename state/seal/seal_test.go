@@ -372,6 +372,7 @@ func TestAStoreThatWasBornSealedHoldsNothingBare(t *testing.T) {
 	}{
 		"an empty store":                {nil, ErrUnsealed},
 		"what a probe has left":         {map[string]string{state.ProbeDir + "x": "first"}, ErrUnsealed},
+		"an ID":                         {map[string]string{state.StoreIDKey: "b7kq2mzt5xw3n4ra"}, ErrUnsealed},
 		"a store from before":           {map[string]string{"state/u/1": "bare"}, nil},
 		"a store from before, a mark":   {map[string]string{"state/u" + markSuffix: ""}, nil},
 		"a store from before, an empty": {map[string]string{"outputs/u/1": ""}, nil},
