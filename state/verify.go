@@ -81,7 +81,7 @@ func (v *verifying) look(ctx context.Context, key string) error {
 		}
 		return nil
 	}
-	if uid, _, ok := strings.Cut(rest, "/"); ok && kind != "name" {
+	if uid, name, ok := strings.Cut(rest, "/"); ok && ofWorkspaces(kind) && !strings.HasPrefix(name, removalDir) {
 		v.uids[uid] = true
 	}
 	data, err := v.Store.Get(ctx, key)
@@ -106,6 +106,10 @@ func (v *verifying) look(ctx context.Context, key string) error {
 	}
 	return nil
 }
+
+// ofWorkspaces tells whether keys of the kind have a Workspace's UID behind it. That a removal was allowed is known for
+// longer than anything of the Workspace is kept.
+func ofWorkspaces(kind string) bool { return kind+"/" != namesDir && kind+"/" != sweepDir }
 
 // bare are the kinds of keys whose values aren't sealed, and what is wrong with those that a store should not have.
 var bare = map[string]string{

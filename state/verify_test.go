@@ -28,7 +28,7 @@ func TestVerify(t *testing.T) {
 		s.PutMade(t.Context(), "gone", "a", []byte("[1]")),
 		s.Lock(t.Context(), "gone", holder("a"), info("1")))
 	_, err := s.KeepUnsaved(t.Context(), "gone", Unsaved{Run: "a"}, []byte("packed"))
-	must(t, err)
+	must(t, err, s.sweep(t.Context(), s.TidyDeleted()), s.createOnce(t.Context(), allowed("destroyed"), nil))
 	there := func(_ context.Context, asked string) (bool, error) { return asked == uid, nil }
 	found, err := s.Verify(t.Context(), there)
 	must(t, err)
