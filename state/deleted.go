@@ -85,10 +85,59 @@ func (s *Service) eraseIfOld(ctx context.Context, key string) error {
 		return err
 	}
 	d.UID = strings.TrimPrefix(key, deletedDir)
+	why, err := s.neededSince(ctx, d)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		s.Log.WarnContext(ctx, "a deleted Workspace's states stay", "why", why, "namespace", d.Namespace,
+			"workspace", d.Name, "uid", d.UID, "deleted", d.At)
+		return s.Store.Delete(ctx, key)
+	}
 	s.Log.InfoContext(ctx, "a deleted Workspace's states go", "namespace", d.Namespace, "workspace", d.Name, "uid", d.UID,
 		"deleted", d.At)
 	if err := s.erase(ctx, d.Owner); err != nil {
 		return err
 	}
 	return s.Store.Delete(ctx, key)
+}
+
+// neededSince says why what is kept of a deleted Workspace has to stay after all; empty when it may go. A cluster that
+// is put back to where it was before the deletion has the Workspace again, under the same UID.
+func (s *Service) neededSince(ctx context.Context, d deletion) (string, error) {
+	if err := s.NoneUnsaved(ctx, d.UID); err != nil {
+		if errors.Is(err, ErrUnsaved) {
+			return err.Error(), nil
+		}
+		return "", err
+	}
+	v, _, err := s.Newest(ctx, d.UID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return "", err
+	}
+	if v.At.After(d.At) {
+		return fmt.Sprintf("version %d was written%s, after the deletion", v.Number, written(v.At)), nil
+	}
+	owner, err := s.OwnerOf(ctx, d.UID)
+	if err != nil || owner.TakenBy == "" {
+		return "", err
+	}
+	half, err := s.halfTaken(ctx, owner.TakenBy, d.UID)
+	if half {
+		return fmt.Sprintf("UID %s is taking it over, and hasn't got it yet", owner.TakenBy), err
+	}
+	return "", err
+}
+
+// halfTaken tells whether a UID has begun to take over another's state, and has none itself yet.
+func (s *Service) halfTaken(ctx context.Context, by, from string) (bool, error) {
+	owner, err := s.OwnerOf(ctx, by)
+	if err != nil || owner.From != from {
+		return false, err
+	}
+	_, _, err = s.Newest(ctx, by)
+	if errors.Is(err, ErrNotFound) {
+		return true, nil
+	}
+	return false, err
 }

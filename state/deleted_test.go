@@ -56,3 +56,43 @@ func wantOnlyTakenOver(t *testing.T, s *Service) {
 		t.Errorf("left: %v, %v", keys, err)
 	}
 }
+
+// TestADeletedStateThatIsNeededStays: the mark of a deletion goes, and nothing else, when its time is over and the UID
+// was used again: a cluster that is put back has the Workspace once more.
+func TestADeletedStateThatIsNeededStays(t *testing.T) {
+	for name, use := range map[string]func(t *testing.T, s *Service){
+		"a Run wrote since": func(t *testing.T, s *Service) {
+			ranWith(t, s, former, withResources(5, 2))
+			wantMissing(t, s.Claim(t.Context(), again), "2 resources")
+		},
+		"a Run could not save since": func(t *testing.T, s *Service) {
+			_, err := s.KeepUnsaved(t.Context(), former.UID, Unsaved{Run: "a"}, []byte("packed"))
+			must(t, err)
+		},
+		"a take-over was broken off": func(t *testing.T, s *Service) {
+			must(t, s.changeOwner(t.Context(), third, func(o *OwnerRecord) error { o.From = former.UID; return nil }),
+				s.appendOwner(t.Context(), former, func(o *OwnerRecord) error { o.TakenBy = third.UID; return nil }))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clk := clocktesting.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+			s := newService(newFakeStore(), &pods{})
+			s.Clock, s.KeepDeleted = clk, 24*time.Hour
+			ranWith(t, s, former, withResources(4, 0))
+			must(t, s.Purge(t.Context(), Removal{Owner: former, Destroyed: 4}))
+			clk.Step(time.Hour)
+			use(t, s)
+			before, _, err := s.Newest(t.Context(), former.UID)
+			must(t, err)
+			clk.Step(24 * time.Hour)
+			must(t, s.eraseDeleted(t.Context()))
+			after, _, err := s.Newest(t.Context(), former.UID)
+			if err != nil || after.Number != before.Number {
+				t.Errorf("version %d is the newest, %v; it was %d", after.Number, err, before.Number)
+			}
+			if keys, err := s.Store.List(t.Context(), deletedDir); err != nil || len(keys) > 0 {
+				t.Errorf("still marked as deleted: %v, %v", keys, err)
+			}
+		})
+	}
+}

@@ -115,7 +115,7 @@ func (s *Service) others(ctx context.Context, uid string, uids []string) ([]Kept
 		if err != nil {
 			return nil, err
 		}
-		if k != nil && k.Deleted.IsZero() && (k.Resources == nil || *k.Resources > 0) {
+		if k != nil && !k.wasDeleted() && (k.Resources == nil || *k.Resources > 0) {
 			found = append(found, *k)
 		}
 	}

@@ -255,6 +255,9 @@ type Kept struct {
 	Deleted time.Time `json:"deleted,omitzero"`
 }
 
+// wasDeleted tells whether a deletion was the last that became of it.
+func (k Kept) wasDeleted() bool { return !k.Deleted.IsZero() && !k.At.After(k.Deleted) }
+
 // keptFor describes the state of a UID; nil when there is none, or another UID has taken it over.
 func (s *Service) keptFor(ctx context.Context, uid string) (*Kept, error) {
 	owner, err := s.OwnerOf(ctx, uid)
@@ -267,6 +270,9 @@ func (s *Service) keptFor(ctx context.Context, uid string) (*Kept, error) {
 		return nil, err
 	}
 	v, data, err := s.Newest(ctx, uid)
+	if errors.Is(err, ErrNotFound) && owner.From != "" {
+		v, data, err = s.onItsWay(ctx, owner)
+	}
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil, nil //nolint:nilnil // none is a usual case, and no error
@@ -280,4 +286,16 @@ func (s *Service) keptFor(ctx context.Context, uid string) (*Kept, error) {
 		k.Resources = &n
 	}
 	return k, nil
+}
+
+// onItsWay is the state that a UID has taken over from another and hasn't got yet: it is nobody else's.
+func (s *Service) onItsWay(ctx context.Context, to OwnerRecord) (Version, []byte, error) {
+	source, err := s.OwnerOf(ctx, to.From)
+	if err == nil && source.TakenBy != to.UID {
+		err = fmt.Errorf("the state of UID %s: %w", to.UID, ErrNotFound)
+	}
+	if err != nil {
+		return Version{}, nil, err
+	}
+	return s.Newest(ctx, to.From)
 }

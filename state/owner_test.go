@@ -318,6 +318,8 @@ func TestATakeOverIsBrokenOff(t *testing.T) {
 		if !isMissing(err) && string(data) != string(withResources(3, 1)) {
 			t.Fatalf("after %d writes the Workspace has %q, %v: want the state, or that it is missing", died, data, err)
 		}
+		_, _, err = s.NewestExpected(t.Context(), third, job.Expected{})
+		wantMissing(t, err, "serial 3")
 		// Whoever is next: the same again, or another one by way of it.
 		next := TakeOver{To: again, From: "u", By: person}
 		if died%2 == 1 {
