@@ -97,10 +97,11 @@ func (s *Service) takeOver(ctx context.Context, t TakeOver) (Version, error) {
 	if err := s.finish(ctx, source, t.By); err != nil {
 		return Version{}, err
 	}
-	if _, _, err := s.Newest(ctx, t.From); err != nil {
-		if errors.Is(err, ErrNotFound) {
-			err = fmt.Errorf("%w: nothing is kept for UID %s", ErrNotFound, t.From)
-		}
+	kept, err := s.keptFor(ctx, t.From)
+	if err == nil && kept == nil && source.TakenBy == "" {
+		err = fmt.Errorf("%w: nothing is kept for UID %s", ErrNotFound, t.From)
+	}
+	if err != nil {
 		return Version{}, err
 	}
 	err = s.changeOwner(ctx, t.To, func(now *OwnerRecord) error {
@@ -175,10 +176,41 @@ func (s *Service) transfer(ctx context.Context, from, to Owner, by Actor) (v Ver
 	if err != nil {
 		return Version{}, err
 	}
-	if v, err = s.copyState(ctx, copying{from: from.UID, to: to.UID, claim: claim, by: by}); err != nil {
+	if err = s.carryUnsaved(ctx, from.UID, to.UID); err != nil {
+		return Version{}, err
+	}
+	v, err = s.copyState(ctx, copying{from: from.UID, to: to.UID, claim: claim, by: by})
+	if err != nil && !errors.Is(err, ErrNotFound) { // a first state that was refused may be all there is
 		return Version{}, err
 	}
 	return v, s.unlist(ctx, from)
+}
+
+// carryUnsaved makes what a UID's Runs could not save, and what they made and no state holds, another's too: its next
+// Run stores the one and takes the other over before it reads the state.
+func (s *Service) carryUnsaved(ctx context.Context, from, to string) error {
+	waiting, err := s.waiting(ctx, from)
+	if err != nil {
+		return err
+	}
+	made, err := s.Made(ctx, from)
+	if err != nil {
+		return err
+	}
+	for run, list := range made {
+		if err := s.PutMade(ctx, to, run, list); err != nil {
+			return err
+		}
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	return s.changeUnsaved(ctx, to, func(there []unsavedState) ([]unsavedState, error) {
+		if len(there) > 0 {
+			return nil, errSettled // carried before: the Workspace has no state of its own yet
+		}
+		return waiting, nil
+	})
 }
 
 // copying is a state on its way from one UID to another, whose lock is held.

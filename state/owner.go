@@ -275,7 +275,7 @@ func (s *Service) keptFor(ctx context.Context, uid string) (*Kept, error) {
 	}
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return nil, nil //nolint:nilnil // none is a usual case, and no error
+		return s.unsavedOnly(ctx, k)
 	case errors.Is(err, ErrDamaged):
 		return k, nil // what is in it can't be told
 	case err != nil:
@@ -298,4 +298,19 @@ func (s *Service) onItsWay(ctx context.Context, to OwnerRecord) (Version, []byte
 		return Version{}, nil, err
 	}
 	return s.Newest(ctx, to.From)
+}
+
+// unsavedOnly is for a UID without a state; nil where nothing else is kept. What its Runs made may stand in none yet,
+// and whoever begins beside it would make it again.
+func (s *Service) unsavedOnly(ctx context.Context, k *Kept) (*Kept, error) {
+	waiting, err := s.waiting(ctx, k.UID)
+	if err == nil && len(waiting) > 0 {
+		k.Serial, k.Lineage, k.At = waiting[0].Serial, waiting[0].Lineage, waiting[0].At
+		return k, nil
+	}
+	made, madeErr := s.Made(ctx, k.UID)
+	if err != nil || madeErr != nil || len(made) == 0 {
+		return nil, errors.Join(err, madeErr)
+	}
+	return k, nil
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
 func packedState(t *testing.T, state []byte) []byte {
@@ -126,4 +128,43 @@ func TestUnsavedStatesDontCrowdEachOtherOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	play(t, s, reads(string(tfstate(maxUnsaved))))
+}
+
+// TestATakeOverBringsWhatWasNotSaved: a restored Workspace doesn't begin beside a state that its former Runs could not
+// save, and who takes that Workspace's state over gets it, and what stands in no state, too.
+func TestATakeOverBringsWhatWasNotSaved(t *testing.T) {
+	packed := packedState(t, withResources(4, 3))
+	for name, stored := range map[string][]byte{"after a state": withResources(3, 1), "before any": nil} {
+		t.Run(name, func(t *testing.T) {
+			s := newService(newFakeStore(), &pods{})
+			must := func(err error) {
+				t.Helper()
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if stored != nil {
+				ranWith(t, s, former, stored)
+			}
+			must(s.Register(t.Context(), former))
+			_, err := s.KeepUnsaved(t.Context(), former.UID, Unsaved{Run: "a", Serial: 4, Lineage: "l"}, packed)
+			must(err)
+			must(s.PutMade(t.Context(), former.UID, "a", []byte(`[{"address":"x"}]`)))
+			if err := s.Claim(t.Context(), again); !isMissing(err) {
+				t.Errorf("the Workspace made again: %v, want it held", err)
+			}
+			_, err = s.Adopt(t.Context(), TakeOver{To: again, From: former.UID, Reach: SameName, By: person})
+			must(err)
+			_, err = s.StoreUnsaved(t.Context(), again.UID, holder("b"))
+			must(err)
+			v, data, err := s.NewestExpected(t.Context(), again, job.Expected{})
+			must(err)
+			if got, want := string(data), string(withResources(4, 3)); got != want {
+				t.Errorf("the state has serial %d and is %s, want %s", v.Serial, got, want)
+			}
+			if made, err := s.Made(t.Context(), again.UID); err != nil || len(made) != 1 {
+				t.Errorf("what stands in no state: %v, %v", made, err)
+			}
+		})
+	}
 }
