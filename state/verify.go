@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,9 +44,7 @@ func (s *Service) Verify(ctx context.Context, workspaces Workspaces) (Findings, 
 	v := &verifying{Service: s, aside: map[string]bool{}, uids: map[string]bool{}}
 	for _, key := range keys {
 		if of, ok := strings.CutPrefix(key, asideDir); ok {
-			uid, rest, _ := strings.Cut(of, "/")
-			kind, n, _ := strings.Cut(rest, "/")
-			v.aside[kind+"/"+uid+"/"+n] = true
+			v.aside[asideFrom(of)] = true
 		}
 	}
 	for _, key := range keys {
@@ -63,6 +62,13 @@ func (s *Service) Verify(ctx context.Context, workspaces Workspaces) (Findings, 
 		err = v.orphans(ctx, workspaces)
 	}
 	return v.found, err
+}
+
+// asideFrom is the key of a record from that of the note that it is kept, behind asideDir.
+func asideFrom(note string) string {
+	of, n := path.Split(note)
+	of, kind := path.Split(path.Clean(of))
+	return kind + "/" + of + n
 }
 
 type verifying struct {
@@ -108,8 +114,10 @@ func (v *verifying) look(ctx context.Context, key string) error {
 }
 
 // ofWorkspaces tells whether keys of the kind have a Workspace's UID behind it. That a removal was allowed is known for
-// longer than anything of the Workspace is kept.
-func ofWorkspaces(kind string) bool { return kind+"/" != namesDir && kind+"/" != sweepDir }
+// longer than anything of the Workspace is kept. What is noted as damaged is there under its own key, too.
+func ofWorkspaces(kind string) bool {
+	return !slices.Contains([]string{namesDir, sweepDir, asideDir}, kind+"/")
+}
 
 // bare are the kinds of keys whose values aren't sealed, and what is wrong with those that a store should not have.
 var bare = map[string]string{

@@ -63,6 +63,13 @@ func TestWhatIsDamagedIsSaid(t *testing.T) {
 	s.person(t, exchange{method: "GET", path: "workspaces/ws/lock", status: 200, answer: "damaged"})
 	s.person(t, exchange{method: "DELETE", path: "workspaces/ws/lock?why=w", status: 200, answer: "released"})
 	as(200, exchange{token: oneRun, method: "LOCK", path: st, body: lock1})
+	as(200, exchange{token: oneRun, method: "UNLOCK", path: st, body: lock1})
+
+	s.spoil(t, "owner/ns-ws/000000000001")
+	s.person(t, exchange{method: "POST", path: "workspaces/ws/state/repair", body: `{"why":"w"}`, status: 200,
+		answer: `"damaged":["owner/ns-ws/000000000001"]`})
+	s.person(t, exchange{method: "POST", path: "workspaces/ws/state/repair", body: `{"why":"w"}`, status: 200,
+		answer: `"damaged":[]`})
 }
 
 // person has alice ask, and wants this status and these words.

@@ -79,10 +79,15 @@ func (s *Server) repair(ctx context.Context, c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	owners, err := s.Service.RepairOwner(ctx, c.owner(), by)
+	if err != nil {
+		return answer{}, err
+	}
 	done, err := s.Service.Repair(ctx, c.uid, by)
 	if err != nil {
 		return answer{}, err
 	}
+	done.Damaged = append(done.Damaged, owners...)
 	a, err := answerJSON(done)
 	if done.Version != nil {
 		a.version = *done.Version
