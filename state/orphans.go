@@ -13,11 +13,16 @@ func (s *Service) KeptIn(ctx context.Context, namespace string) ([]Kept, error) 
 	}
 	var uids []string
 	for _, dir := range dirs {
-		last, err := s.journalAt(dir).newest(ctx)
+		j := s.journalAt(dir)
+		last, err := j.newest(ctx)
 		if err != nil {
 			return nil, err
 		}
-		n, err := decodeName(last)
+		var n nameRecord
+		_, _, err = j.readable(ctx, last, func(r record) (err error) {
+			n, err = decodeName(r)
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -260,13 +260,14 @@ func (k Kept) wasDeleted() bool { return !k.Deleted.IsZero() && !k.At.After(k.De
 
 // keptFor describes the state of a UID; nil when there is none, or another UID has taken it over.
 func (s *Service) keptFor(ctx context.Context, uid string) (*Kept, error) {
+	// Of what is said about a state and can't be read nothing counts: not that it is another's, nor that it may go.
 	owner, err := s.OwnerOf(ctx, uid)
-	if err != nil || owner.TakenBy != "" {
+	if err != nil && !errors.Is(err, ErrDamaged) || owner.TakenBy != "" {
 		return nil, err
 	}
 	k := &Kept{Owner: owner.Owner}
 	k.UID = uid
-	if k.Deleted, err = s.deletedAt(ctx, uid); err != nil {
+	if k.Deleted, err = s.deletedAt(ctx, uid); err != nil && !errors.Is(err, ErrDamaged) {
 		return nil, err
 	}
 	v, data, err := s.Newest(ctx, uid)
