@@ -105,8 +105,8 @@ func (s *Service) eraseIfOld(ctx context.Context, key string) error {
 // neededSince says why what is kept of a deleted Workspace has to stay after all; empty when it may go. A cluster that
 // is put back to where it was before the deletion has the Workspace again, under the same UID.
 func (s *Service) neededSince(ctx context.Context, d deletion) (string, error) {
-	if err := s.NoneUnsaved(ctx, d.UID); err != nil {
-		if errors.Is(err, ErrUnsaved) {
+	if err := inUseIf(errors.Join(s.NoneUnsaved(ctx, d.UID), s.NothingMade(ctx, d.UID))); err != nil {
+		if errors.Is(err, ErrInUse) {
 			return err.Error(), nil
 		}
 		return "", err

@@ -69,6 +69,9 @@ func TestADeletedStateThatIsNeededStays(t *testing.T) {
 			_, err := s.KeepUnsaved(t.Context(), former.UID, Unsaved{Run: "a"}, []byte("packed"))
 			must(t, err)
 		},
+		"a Run made something since": func(t *testing.T, s *Service) {
+			must(t, s.PutMade(t.Context(), former.UID, "a", []byte(`[{}]`)))
+		},
 		"a take-over was broken off": func(t *testing.T, s *Service) {
 			must(t, s.changeOwner(t.Context(), third, func(o *OwnerRecord) error { o.From = former.UID; return nil }),
 				s.appendOwner(t.Context(), former, func(o *OwnerRecord) error { o.TakenBy = third.UID; return nil }))
