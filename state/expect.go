@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,8 +91,12 @@ func (s *Service) absent(ctx context.Context, o Owner, want job.Expected) error 
 	if err != nil {
 		return err
 	}
+	arrived, err := s.arrived(ctx, own)
+	if err != nil {
+		return err
+	}
 	switch {
-	case own.From != "":
+	case own.From != "" && !arrived:
 		return &MissingError{fmt.Sprintf("the state of UID %s is being taken over, and is not there yet. %s If it stays so, "+
 			"repeat: plumbline state adopt %s --from %s", own.From, nothingDone, o.Name, own.From)}
 	case own.Exists() && !want.Anything():
@@ -102,6 +107,23 @@ func (s *Service) absent(ctx context.Context, o Owner, want job.Expected) error 
 		return err
 	}
 	return &MissingError{s.explain(o, want, others)}
+}
+
+// arrived tells whether a take-over is done that had no state to bring, but what Runs could not save or have made: its
+// last step takes the source off the list of its name.
+func (s *Service) arrived(ctx context.Context, to OwnerRecord) (bool, error) {
+	if to.From == "" {
+		return false, nil
+	}
+	source, err := s.OwnerOf(ctx, to.From)
+	if err != nil || source.TakenBy != to.UID || source.Name == "" {
+		return false, err
+	}
+	if _, _, err := s.Newest(ctx, to.From); !errors.Is(err, ErrNotFound) {
+		return false, err
+	}
+	listed, err := s.uidsOf(ctx, source.Namespace, source.Name)
+	return err == nil && !slices.Contains(listed, to.From), err
 }
 
 // others are the states of UIDs that have something in them, or may have.

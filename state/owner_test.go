@@ -335,6 +335,34 @@ func TestATakeOverIsBrokenOff(t *testing.T) {
 	}
 }
 
+// TestATakeOverOfWhatWasMade: where a Run's first state was lost with its engine, what it has made is all there is to
+// take over. The Workspace begins when it has that, and not before.
+func TestATakeOverOfWhatWasMade(t *testing.T) {
+	for died := 0; ; died++ {
+		store := newFakeStore()
+		s := newService(store, &pods{})
+		must(t, s.Claim(t.Context(), former), s.PutMade(t.Context(), former.UID, "a", []byte(`[{}]`)))
+		ask := TakeOver{To: again, From: former.UID, By: person}
+		_, broken := newService(&dying{store, died}, &pods{}).Adopt(t.Context(), ask)
+		s = passed(newService(store, &pods{}))
+		_, _, err := s.NewestExpected(t.Context(), again, job.Expected{})
+		if made, _ := s.Made(t.Context(), again.UID); len(made) == 0 {
+			wantMissing(t, err)
+		}
+		if _, err := s.Adopt(t.Context(), ask); err != nil {
+			t.Errorf("after %d writes, going on: %v", died, err)
+		}
+		_, _, err = s.NewestExpected(t.Context(), again, job.Expected{})
+		wantErr(t, "reading the state, which is none yet", err, ErrNotFound)
+		if made, err := s.Made(t.Context(), again.UID); err != nil || len(made) != 1 {
+			t.Errorf("after %d writes it has %q, %v", died, made, err)
+		}
+		if broken == nil {
+			return
+		}
+	}
+}
+
 func TestStartingAfreshFreesWhatWasBegun(t *testing.T) {
 	for died := range 12 {
 		store := newFakeStore()
