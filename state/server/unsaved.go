@@ -50,7 +50,16 @@ func (s *Server) putUnsaved(ctx context.Context, c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	s.noteOwner(ctx, c)
 	return answerJSON(kept)
+}
+
+// noteOwner notes whose what was kept is, so that a Workspace that is made again under the name doesn't begin beside it.
+// It is kept all the same when that fails.
+func (s *Server) noteOwner(ctx context.Context, c call) {
+	if err := s.Service.Register(ctx, c.owner()); err != nil {
+		s.Log.WarnContext(ctx, "noting whose an unsaved state is failed", "uid", c.uid, "error", err)
+	}
 }
 
 // storeUnsaved is what a Run begins with. The answer lists the states that belong in other backends, and what was made
@@ -72,7 +81,13 @@ func (s *Server) storeUnsaved(ctx context.Context, c call) (answer, error) {
 
 // putMade takes what the caller's Run has made and no state holds.
 func (s *Server) putMade(ctx context.Context, c call) (answer, error) {
-	return done, s.Service.PutMade(ctx, c.uid, c.id.Run, c.body)
+	if err := s.Service.PutMade(ctx, c.uid, c.id.Run, c.body); err != nil {
+		return answer{}, err
+	}
+	if made, err := s.Service.Made(ctx, c.uid); err == nil && len(made) > 0 {
+		s.noteOwner(ctx, c)
+	}
+	return done, nil
 }
 
 // deleteMade takes out what a Run had made, once another has taken it over.

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"testing"
 
+	"github.com/plumbline-dev/plumbline/state"
 	"github.com/plumbline-dev/plumbline/state/people"
 	"github.com/plumbline-dev/plumbline/state/store/memory"
 )
@@ -47,5 +49,27 @@ func TestUnsavedStateOverTheAPI(t *testing.T) {
 	rec := do(t, h, exchange{other, "POST", unsaved, "", 200, ""})
 	if err := json.Unmarshal(rec.Body.Bytes(), &left); err != nil || len(left.States) != 1 || left.States[0].Place != "p" {
 		t.Errorf("left: %d %s", rec.Code, rec.Body)
+	}
+}
+
+// TestWhatWasNotSavedHasAnOwner: a Workspace that is made again under the name doesn't begin beside what the first Run
+// of the former one could not save, or made before there was a state.
+func TestWhatWasNotSavedHasAnOwner(t *testing.T) {
+	for name, left := range map[string]exchange{
+		"a state":          {oneRun, "PUT", ws + "/unsaved", "\x1f\x8b", 200, ""},
+		"what was made":    {oneRun, "PUT", ws + "/made", `[{"address":"a"}]`, 200, ""},
+		"nothing was made": {oneRun, "PUT", ws + "/made", `[]`, 200, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(&gate{}, &memory.Store{}, slog.New(slog.DiscardHandler))
+			if got := do(t, s.Handler(), left); got.Code != left.status {
+				t.Fatalf("got %d %s", got.Code, got.Body)
+			}
+			again := state.Owner{UID: "another", Namespace: "ns", Name: "ws"}
+			held := s.Service.Claim(t.Context(), again)
+			if _, missing := errors.AsType[*state.MissingError](held); missing != (name != "nothing was made") {
+				t.Errorf("the Workspace made again: %v", held)
+			}
+		})
 	}
 }
