@@ -88,25 +88,27 @@ func (s *Service) absent(ctx context.Context, o Owner, want job.Expected) error 
 		return nil
 	}
 	own, err := s.OwnerOf(ctx, o.UID)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.onlyBegun(ctx, own, o.Name)
 	}
-	arrived, err := s.arrived(ctx, own)
-	if err != nil {
+	if err != nil || own.Exists() && !want.Anything() {
 		return err
-	}
-	switch {
-	case own.From != "" && !arrived:
-		return &MissingError{fmt.Sprintf("the state of UID %s is being taken over, and is not there yet. %s If it stays so, "+
-			"repeat: plumbline state adopt %s --from %s", own.From, nothingDone, o.Name, own.From)}
-	case own.Exists() && !want.Anything():
-		return nil
 	}
 	others, err := s.others(ctx, o.UID, uids)
 	if err != nil || len(others) == 0 && !want.Anything() {
 		return err
 	}
 	return &MissingError{s.explain(o, want, others)}
+}
+
+// onlyBegun says of a take-over that is not done that it isn't.
+func (s *Service) onlyBegun(ctx context.Context, own OwnerRecord, name string) error {
+	arrived, err := s.arrived(ctx, own)
+	if err != nil || arrived || own.From == "" {
+		return err
+	}
+	return &MissingError{fmt.Sprintf("the state of UID %s is being taken over, and is not there yet. %s If it stays so, "+
+		"repeat: plumbline state adopt %s --from %s", own.From, nothingDone, name, own.From)}
 }
 
 // arrived tells whether a take-over is done that had no state to bring, but what Runs could not save or have made: its

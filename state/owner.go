@@ -270,10 +270,7 @@ func (s *Service) keptFor(ctx context.Context, uid string) (*Kept, error) {
 	if k.Deleted, err = s.deletedAt(ctx, uid); err != nil && !errors.Is(err, ErrDamaged) {
 		return nil, err
 	}
-	v, data, err := s.Newest(ctx, uid)
-	if errors.Is(err, ErrNotFound) && owner.From != "" {
-		v, data, err = s.onItsWay(ctx, owner)
-	}
+	v, data, err := s.newestOrOnItsWay(ctx, uid, owner)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return s.unsavedOnly(ctx, k)
@@ -289,8 +286,13 @@ func (s *Service) keptFor(ctx context.Context, uid string) (*Kept, error) {
 	return k, nil
 }
 
-// onItsWay is the state that a UID has taken over from another and hasn't got yet: it is nobody else's.
-func (s *Service) onItsWay(ctx context.Context, to OwnerRecord) (Version, []byte, error) {
+// newestOrOnItsWay is a UID's state, or the one that it has taken over from another and hasn't got yet: that is nobody
+// else's.
+func (s *Service) newestOrOnItsWay(ctx context.Context, uid string, to OwnerRecord) (Version, []byte, error) {
+	v, data, err := s.Newest(ctx, uid)
+	if !errors.Is(err, ErrNotFound) || to.From == "" {
+		return v, data, err
+	}
 	source, err := s.OwnerOf(ctx, to.From)
 	if err == nil && source.TakenBy != to.UID {
 		err = fmt.Errorf("the state of UID %s: %w", to.UID, ErrNotFound)

@@ -7,8 +7,8 @@ import (
 	"github.com/plumbline-dev/plumbline/driver/job"
 )
 
-// TestADamagedOwnerIsRepaired: while nobody can tell whose a state is, or who had a name, nothing new is begun; a person
-// goes on, and what is still listed of the name counts as before.
+// TestADamagedOwnerIsRepaired: while nobody can tell whose a state is, or who had a name, nothing new is begun; a
+// person goes on, and what is still listed of the name counts as before.
 func TestADamagedOwnerIsRepaired(t *testing.T) {
 	const ownerKey, nameKey = "owner/u2/000000000001", "name/ns/ws/000000000002"
 	for name, test := range map[string]struct {

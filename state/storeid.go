@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// StoreIDKey holds the store's ID, which isn't sealed: it has to be read before any key is used, and is no secret. So it
-// is there before the first data key, and a store that holds nothing else is a new one.
+// StoreIDKey holds the store's ID, which isn't sealed: it has to be read before any key is used, and is no secret. So
+// it is there before the first data key, and a store that holds nothing else is a new one.
 const StoreIDKey = "store/id"
 
 // ErrOtherStore is returned for a store that isn't the one which the service has used before.

@@ -54,8 +54,8 @@ func (s *Server) putUnsaved(ctx context.Context, c call) (answer, error) {
 	return answerJSON(kept)
 }
 
-// noteOwner notes whose what was kept is, so that a Workspace that is made again under the name doesn't begin beside it.
-// It is kept all the same when that fails.
+// noteOwner notes whose what was kept is, so that a Workspace that is made again under the name doesn't begin beside
+// it. It is kept all the same when that fails.
 func (s *Server) noteOwner(ctx context.Context, c call) {
 	if err := s.Service.Register(ctx, c.owner()); err != nil {
 		s.Log.WarnContext(ctx, "noting whose an unsaved state is failed", "uid", c.uid, "error", err)
