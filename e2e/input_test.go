@@ -13,7 +13,6 @@ import (
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/e2e/kit"
-	"github.com/plumbline-dev/plumbline/runner/names"
 )
 
 // TestBrokenConfiguration: it stalls with file, line and Terraform's words after one Run, and goes on when mended.
@@ -194,7 +193,7 @@ func TestLongName(t *testing.T) {
 			other := s.Workspace(stem+"2", map[string]string{"main.tf": s.Provider() + kit.Thing("y", "1")})
 			s.Create(t, other)
 			s.AwaitReady(t, other)
-			awaitOutputs(t, s, names.Join(w.Name, "outputs"), map[string]string{"x": "1"})
+			awaitOutputs(t, s, w.Name+"-outputs", map[string]string{"x": "1"})
 			if err := s.Delete(t.Context(), other); err != nil {
 				t.Fatal(err)
 			}

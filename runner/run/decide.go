@@ -19,8 +19,8 @@ const (
 	// settle is how long a Run may go on before its status says Running: most drift checks are over by then, and cost
 	// one write less.
 	settle = 10 * time.Second
-	// creating is how long a controller of an earlier release, which wrote that it would launch before it did, may take to
-	// create the Pod before it counts as lost: it may have just lost its lease, and be about to.
+	// creating is how long whoever has made a Pod may take to record it before it counts as nobody's. A controller of an
+	// earlier release, which wrote that it would launch before it did, has as long to create the Pod.
 	creating = 5 * time.Second
 	// dying is how long a Pod counts as at work after it is gone from the API server: one that was deleted by force is
 	// gone there before its node has ended it, which takes the kubelet two seconds or a little more. Until then Terraform
@@ -126,8 +126,16 @@ func beforeLaunch(in Input) Decision {
 }
 
 // clearing removes what a controller that died between the Pod and its record has left, or what somebody else has made
-// under the Run's name. It had no access to the state; what it did elsewhere, it is given the time to end.
+// under the Run's name. It had no access to the state; what it did elsewhere, it is given the time to end. A young one that
+// looks as a controller makes it is left alone: with two at work (one that has just lost its lease, and its successor)
+// the other one may be about to record it. A Pod from the future is as old as any.
 func clearing(in Input) Decision {
+	made := in.Pod.Labels[pod.LabelComponent] == pod.Component
+	if age := in.Now.Sub(in.Pod.CreationTimestamp.Time); made && age < creating && age > -creating {
+		d := pending(fmt.Sprintf("Pod %q was made for this Run, and its launch is not recorded yet", in.Pod.Name))
+		d.Recheck = creating - age
+		return d
+	}
 	d := pending(fmt.Sprintf("Pod %q was made for this Run and its launch is not recorded: it is removed first",
 		in.Pod.Name))
 	d.Do, d.Recheck = Clear, lastPause
