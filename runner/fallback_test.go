@@ -194,3 +194,31 @@ func TestFilesThatCannotBeRendered(t *testing.T) {
 		t.Errorf("the Workspace says %+v", w.workspace().Status.Conditions)
 	}
 }
+
+// TestADestructionThatMovesTheState is held where Terraform refuses its inputs: the files of the last apply lead to
+// where the state lay before, so there is nothing else to be tried.
+func TestADestructionThatMovesTheState(t *testing.T) {
+	w := newWorld(t, vpn().Value("rooms", "3").Obj())
+	w.drive("Ready", w.ready)
+	w.edit(func(o *v1alpha1.Workspace) {
+		o.Generation++
+		o.Spec.Variables[0].Value.Raw = []byte("40")
+		o.Spec.Backend = &v1alpha1.Backend{Type: "s3"}
+		o.Spec.BackendChange = v1alpha1.BackendMigrate
+		o.Spec.Suspend = true
+	})
+	w.settle()
+	w.deleted()
+	for range 6 {
+		w.settle()
+		live := w.live()
+		if len(live) == 0 {
+			break
+		}
+		w.finish(live[0], job.Result{Class: job.ConfigInvalid, Message: "nine rooms"})
+	}
+	w.settle()
+	if got := w.tells(v1alpha1.ConditionStalled); got.Reason != string(job.ConfigInvalid) || len(w.live()) > 0 {
+		t.Errorf("Stalled is %+v, %d Pods are at work; Runs are %v", got, len(w.live()), names(w.runs()))
+	}
+}

@@ -217,3 +217,26 @@ func TestARestoredStatusIsNotBelieved(t *testing.T) {
 	restored.settle()
 	restored.held(goesOn)
 }
+
+// TestNothingIsExpectedOfAFormerRelease: a Run that a release ended which numbered none is not believed anew after
+// somebody has said what to go on with.
+func TestNothingIsExpectedOfAFormerRelease(t *testing.T) {
+	w := newWorld(t, vpn().Obj())
+	w.finish(w.next(), found)
+	w.drive("Ready", w.ready)
+	r := w.runs()[0]
+	r.Status.Sequence, r.Status.Backend = 0, nil
+	w.must(w.base.Status().Update(t.Context(), &r))
+	o := w.workspace()
+	o.Status.Sequence, o.Status.Backend, o.Status.UID = 0, nil, ""
+	o.Status.Applied.Lineage, o.Status.Applied.StoreID = "", ""
+	w.must(w.base.Status().Update(t.Context(), o))
+	w.annotate(v1alpha1.AnnotationRerun, "1")
+	w.finish(w.next(), job.Result{Class: job.StateMissing, Message: goesOn})
+	w.settle()
+	w.held(goesOn)
+	w.annotate(v1alpha1.AnnotationAdoptState, v1alpha1.AdoptNone)
+	if got := place(t, w.next()); got != (job.Place{}) {
+		t.Errorf("the next Run expects %+v", got)
+	}
+}

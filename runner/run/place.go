@@ -142,11 +142,12 @@ func refusedInputs(in Input, digest string) error {
 
 // fallsBack tells whether a Run may use the files of the last apply when its inputs are of no use.
 func fallsBack(in Input) bool {
-	return in.Run.Spec.Operation == v1alpha1.OperationDestroy && in.Workspace.Status.Applied != nil && stays(in)
+	return in.Run.Spec.Operation == v1alpha1.OperationDestroy && in.Workspace.Status.Applied != nil &&
+		Stays(in.Workspace, in.Lies)
 }
 
-// stays tells whether the state lies where the Workspace wants it, so that files of an earlier Run lead there too.
-func stays(in Input) bool {
-	wanted, err := inputs.Place(in.Workspace)
-	return err == nil && (in.Lies == nil || in.Lies.Digest == wanted.Digest)
+// Stays tells whether the state lies where the Workspace wants it, so that files of an earlier Run lead there too.
+func Stays(w *v1alpha1.Workspace, lies *v1alpha1.StatePlace) bool {
+	wanted, err := inputs.Place(w)
+	return err == nil && (lies == nil || lies.Digest == wanted.Digest)
 }

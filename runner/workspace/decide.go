@@ -7,6 +7,7 @@ import (
 	"github.com/plumbline-dev/plumbline/api/v1alpha1"
 	"github.com/plumbline-dev/plumbline/driver/job"
 	"github.com/plumbline-dev/plumbline/runner/names"
+	"github.com/plumbline-dev/plumbline/runner/run"
 )
 
 // Input is everything that a Workspace's next step depends on.
@@ -169,11 +170,11 @@ func destroyAgain(in Input, last *v1alpha1.Run) bool {
 }
 
 // refusedByTerraform tells whether the engine refused what the destruction was given, and what was applied last is
-// still to be tried: the next Run is given that.
+// still to be tried: the next Run is given that, unless the state is to move, for then those files lead elsewhere.
 func refusedByTerraform(in Input, last *v1alpha1.Run) bool {
 	applied := in.Workspace.Status.Applied
 	return applied != nil && last.Status.StartedAt != nil && job.Class(last.Status.Class) == job.ConfigInvalid &&
-		last.Status.InputsDigest != applied.InputsDigest
+		last.Status.InputsDigest != applied.InputsDigest && run.Stays(in.Workspace, in.Lies)
 }
 
 func leaving(in Input, active *v1alpha1.Run) Decision {

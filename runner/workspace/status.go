@@ -73,9 +73,19 @@ func remember(in Input, s *v1alpha1.WorkspaceStatus, r *v1alpha1.Run) {
 	if t := r.Spec.Trigger; t.Kind == v1alpha1.TriggerRerun && t.Key == rerunKey(in.Workspace) {
 		s.LastRerun = t.Key
 	}
-	if applied(r) && Tells(r) && (s.Applied == nil || run.News(in.Workspace, r, &s.Applied.At)) {
+	if applied(r) && Tells(r) && appliedNews(in.Workspace, r) {
 		s.Applied = appliedBy(r, s.Applied)
 	}
+}
+
+// appliedNews tells whether a Run has applied something that the status doesn't tell of. What a Run is taken over from
+// once is not taken over again: somebody may have said since that what it left is expected no longer.
+func appliedNews(w *v1alpha1.Workspace, r *v1alpha1.Run) bool {
+	a := w.Status.Applied
+	if a == nil {
+		return true
+	}
+	return (a.Run != r.Name || !a.At.Equal(r.Status.FinishedAt)) && run.News(w, r, &a.At)
 }
 
 // appliedBy is what a Run has applied, and the state that it left.
