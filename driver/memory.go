@@ -32,7 +32,12 @@ type memory struct {
 	// limit.
 	killed  []string
 	largest string
+	// rest is how many looks are left out, for what a killed process had to come back. The guard alone uses it.
+	rest int
 }
+
+// looksAfterKill is a second's worth of looks.
+const looksAfterKill = int(time.Second / memoryTick)
 
 // number reads the first of the files that is there, those of cgroup v2 before those of v1; 0 for none, and for no
 // limit.
@@ -102,6 +107,10 @@ func (m *memory) guard(out <-chan struct{}, log *logWriter) {
 }
 
 func (m *memory) look(limit int64, log *logWriter) {
+	if m.rest > 0 {
+		m.rest--
+		return
+	}
 	near := limit - margin(limit)
 	if m.number("memory.current", "memory/memory.usage_in_bytes") < near || m.used() < near {
 		return
@@ -118,7 +127,7 @@ func (m *memory) look(limit int64, log *logWriter) {
 	if m.number("memory.oom.group") == 0 || syscall.Kill(p.pid, syscall.SIGKILL) != nil {
 		return
 	}
-	m.killed = append(m.killed, name)
+	m.killed, m.rest = append(m.killed, name), looksAfterKill
 	log.printf("== the container's memory of %s is nearly used up: the largest provider is killed (%s), so that "+
 		"Terraform can save its state", inMiB(limit), name)
 }

@@ -1,8 +1,14 @@
 package driver
 
 import (
+	"io"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,5 +108,40 @@ func TestGoSavesMemory(t *testing.T) {
 		if err != nil || env["GOMEMLIMIT"] != test.want {
 			t.Errorf("got %s, %v; want %s", env["GOMEMLIMIT"], err, test.want)
 		}
+	}
+}
+
+// TestOneProviderAtATime: what a killed provider had takes a moment to come back, and until then no other one is killed.
+func TestOneProviderAtATime(t *testing.T) {
+	sleep, err := os.ReadFile("/bin/sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider := filepath.Join(t.TempDir(), "terraform-provider-fake")
+	if err := os.WriteFile(provider, sleep, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	engine := exec.Command("/bin/sh", "-c", provider+" 60 & "+provider+" 60 & wait")
+	engine.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := engine.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-engine.Process.Pid, syscall.SIGKILL)
+		_ = engine.Wait()
+	})
+	for len(providers(processes(), os.Getpid())) < 2 && t.Context().Err() == nil {
+		runtime.Gosched()
+	}
+	m, log := &memory{root: cgroup(t, nil)}, &logWriter{out: io.Discard}
+	for range looksAfterKill + 1 {
+		m.look(m.limit(), log)
+	}
+	if n := m.kills(); n != 1 {
+		t.Errorf("%d were killed within a second, want 1: %v", n, m.killed)
+	}
+	m.look(m.limit(), log)
+	if n := m.kills(); n != 2 {
+		t.Errorf("%d were killed after it, want 2: %v", n, m.killed)
 	}
 }

@@ -126,9 +126,9 @@ func beforeLaunch(in Input) Decision {
 }
 
 // clearing removes what a controller that died between the Pod and its record has left, or what somebody else has made
-// under the Run's name. It had no access to the state; what it did elsewhere, it is given the time to end. A young one that
-// looks as a controller makes it is left alone: with two at work (one that has just lost its lease, and its successor)
-// the other one may be about to record it. A Pod from the future is as old as any.
+// under the Run's name. It had no access to the state; what it did elsewhere, it is given the time to end. A young one
+// that looks as a controller makes it is left alone: with two at work (one that has just lost its lease, and its
+// successor) the other one may be about to record it. A Pod from the future is as old as any.
 func clearing(in Input) Decision {
 	made := in.Pod.Labels[pod.LabelComponent] == pod.Component
 	if age := in.Now.Sub(in.Pod.CreationTimestamp.Time); made && age < creating && age > -creating {
