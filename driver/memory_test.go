@@ -111,7 +111,7 @@ func TestGoSavesMemory(t *testing.T) {
 	}
 }
 
-// TestOneProviderAtATime: what a killed provider had takes a moment to come back, and until then no other one is killed.
+// TestOneProviderAtATime: what a killed provider had takes a moment to come back. Until then no other one is killed.
 func TestOneProviderAtATime(t *testing.T) {
 	sleep, err := os.ReadFile("/bin/sleep")
 	if err != nil {
