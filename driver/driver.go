@@ -169,7 +169,7 @@ func (r *run) carryOut(ctx context.Context) error {
 func (r *run) carry(ctx context.Context, u unit) error {
 	if u.after {
 		var cancel context.CancelFunc
-		ctx, cancel = r.afterlife(ctx, 2*outputsLimit, byState) // the step's own deadline comes first
+		ctx, cancel = r.afterStop(ctx, 2*outputsLimit, byState) // the step's own deadline comes first
 		defer cancel()
 	}
 	return r.try(ctx, u)

@@ -58,9 +58,9 @@ func (r *run) timeLeft(b by) time.Duration {
 	return end - r.Clock.Since(r.stopped())
 }
 
-// afterlife is a context for what must still be done after the Run's own context has ended: it lasts for the limit, but
+// afterStop is a context for what must still be done after the Run's own context has ended: it lasts for the limit, but
 // only for its part of the Pod's end once the Pod is asked to stop.
-func (r *run) afterlife(ctx context.Context, limit time.Duration, b by) (context.Context, context.CancelFunc) {
+func (r *run) afterStop(ctx context.Context, limit time.Duration, b by) (context.Context, context.CancelFunc) {
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	stop := context.AfterFunc(ctx, func() {
 		over := time.AfterFunc(r.timeLeft(b), cancel)

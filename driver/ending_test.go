@@ -109,7 +109,7 @@ func TestThePodsEndIsOneDeadline(t *testing.T) {
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	after, cancel := r.afterlife(stopped, time.Hour, byState)
+	after, cancel := r.afterStop(stopped, time.Hour, byState)
 	defer cancel()
 	<-after.Done() // its part is over: no new time begins
 }

@@ -28,7 +28,7 @@ func (r *run) tidyUp(ctx context.Context, failed error) error {
 	t := r.Params.Timeouts
 	apply := cmp.Or(t.Apply, applyLimit)
 	// The Pod's deadline comes first, for the Run has begun before: a state is given up when its Pod is, and not earlier.
-	last, cancel := r.afterlife(ctx,
+	last, cancel := r.afterStop(ctx,
 		cmp.Or(t.Init, initLimit)+cmp.Or(t.Plan, planLimit)+apply+t.Grace+finish, byState)
 	defer cancel()
 	if r.proxy != nil {
@@ -43,7 +43,7 @@ func (r *run) tidyUp(ctx context.Context, failed error) error {
 	}
 	failed = r.keepMade(last, failed)
 	if r.proxy != nil {
-		after, cancel := r.afterlife(ctx, apply, byReport)
+		after, cancel := r.afterStop(ctx, apply, byReport)
 		defer cancel()
 		if err := r.proxy.unlock(after); err != nil {
 			r.log.printf("Releasing the state's lock failed: %v", err)

@@ -62,7 +62,7 @@ func (r *run) archive(ctx context.Context) {
 		r.log.printf("Archiving the plan failed: %v", err)
 	}
 	r.engineLog.close() // no engine is started after this
-	ctx, cancel := r.afterlife(ctx, flushLimit, byFlush)
+	ctx, cancel := r.afterStop(ctx, flushLimit, byFlush)
 	defer cancel()
 	if err := r.shipper.close(ctx); err != nil {
 		r.log.printf("%v", err)

@@ -24,7 +24,7 @@ func (r *run) report(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := r.afterlife(ctx, reportLimit, byReport)
+	ctx, cancel := r.afterStop(ctx, reportLimit, byReport)
 	defer cancel()
 	if err := r.client.putResult(ctx, b); err != nil {
 		return fmt.Errorf("telling the state service: %w", err)

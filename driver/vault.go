@@ -255,7 +255,7 @@ func (r *run) revoke(ctx context.Context) {
 		r.access.keepers.Wait()
 		r.access.lost(nil)
 	}
-	ctx, cancel := r.afterlife(ctx, revokeLimit, byRevoke)
+	ctx, cancel := r.afterStop(ctx, revokeLimit, byRevoke)
 	defer cancel()
 	var all sync.WaitGroup
 	for role, s := range r.access.sessions {
