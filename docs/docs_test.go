@@ -2,6 +2,7 @@
 package docs
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -66,6 +67,45 @@ func TestMakeTargetsExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+var (
+	testName = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z]\w+`)
+	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w+)\(`)
+)
+
+// TestPromisesNameTestsThatExist: a test that is renamed takes its row in the table along.
+func TestPromisesNameTestsThatExist(t *testing.T) {
+	exist := map[string]bool{}
+	for _, file := range testFiles(t) {
+		for _, found := range testFunc.FindAllStringSubmatch(read(t, file), -1) {
+			exist[found[1]] = true
+		}
+	}
+	for _, name := range testName.FindAllString(read(t, "promises.md"), -1) {
+		if !exist[name] {
+			t.Errorf("promises.md names %s, which there is not", name)
+		}
+	}
+}
+
+func testFiles(t *testing.T) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != ".." && strings.HasPrefix(entry.Name(), "."):
+			return fs.SkipDir // what is built and what runs comes and goes
+		case strings.HasSuffix(path, "_test.go"):
+			files = append(files, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 func read(t *testing.T, name string) string {
